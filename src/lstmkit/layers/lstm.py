@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 from lstmkit.errors import UserError
 from lstmkit.kernels import registry
 from lstmkit.kernels.contract import Case
-from lstmkit.layers import initialisation
+from lstmkit.layers import arguments, initialisation
 from lstmkit.layers.initialisation import Chrono
 from lstmkit.layers.run import Call, run
 from lstmkit.layers.trace import Trace
@@ -110,10 +110,10 @@ class LSTM(nn.RNNBase):
         )
         initialisation.check(init, bias, coupled_gates, forget_bias)
         self.peephole, self.layer_norm, self.coupled_gates = peephole, layer_norm, coupled_gates
-        self.zoneout = _pair(zoneout)
-        self.weight_drop = _probability("weight_drop", weight_drop)
-        self.recurrent_dropout = _probability("recurrent_dropout", recurrent_dropout)
-        self.variational_dropout = _triple(variational_dropout)
+        self.zoneout = arguments.pair(zoneout)
+        self.weight_drop = arguments.probability("weight_drop", weight_drop)
+        self.recurrent_dropout = arguments.probability("recurrent_dropout", recurrent_dropout)
+        self.variational_dropout = arguments.triple(variational_dropout)
         self.residual, self.forget_bias, self.init = residual, forget_bias, init
         self.recompute, self.generator = recompute, generator
         if backend != "auto":
@@ -272,7 +272,12 @@ class LSTM(nn.RNNBase):
         x = x.transpose(0, 1) if self.batch_first else x
         if x.shape[0] == 0:
             raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
-        return Call(x, hx, _lengths(lengths, x), _resets(resets, x, self.batch_first and batched))
+        return Call(
+            x,
+            hx,
+            arguments.check_lengths(lengths, x),
+            arguments.check_resets(resets, x, self.batch_first and batched),
+        )
 
     def _initial(self, x: Tensor, hx: Hidden | None, batched: bool) -> Hidden:
         if hx is None:
@@ -366,63 +371,3 @@ class LSTM(nn.RNNBase):
             if value != default and name != "generator":
                 shown.append(f"{name}={value!r}")
         return ", ".join(shown)
-
-
-def _probability(name: str, p: float) -> float:
-    if isinstance(p, bool) or not isinstance(p, (int, float)) or not 0 <= p < 1:
-        raise UserError(f"{name} is a probability", got=repr(p), expected="0 <= p < 1")
-    return float(p)
-
-
-def _pair(zoneout: float | tuple[float, float]) -> tuple[float, float]:
-    pair = tuple(zoneout) if isinstance(zoneout, (tuple, list)) else (zoneout, zoneout)
-    if len(pair) != 2:
-        raise UserError("zoneout is a number or (hidden, cell)", got=repr(zoneout))
-    return _probability("zoneout", pair[0]), _probability("zoneout", pair[1])
-
-
-def _triple(rates: tuple[float, float, float] | None) -> tuple[float, float, float] | None:
-    if rates is None:
-        return None
-    if not isinstance(rates, (tuple, list)) or len(rates) != 3:
-        raise UserError("variational_dropout is (input, between, output)", got=repr(rates))
-    a, b, c = (_probability("variational_dropout", p) for p in rates)
-    return a, b, c
-
-
-def _lengths(lengths: Tensor | None, x: Tensor) -> Tensor | None:
-    """(B,) int64 on x's device."""
-    if lengths is None:
-        return None
-    T, B = x.shape[:2]
-    lengths = torch.as_tensor(lengths).reshape(-1) if B == 1 else torch.as_tensor(lengths)
-    if lengths.shape != (B,) or lengths.is_floating_point() or lengths.dtype == torch.bool:
-        raise UserError(
-            "lengths must be one whole number a sample",
-            got=f"{lengths.dtype} {tuple(lengths.shape)}",
-            expected=f"integers ({B},)",
-        )
-    if not torch.compiler.is_compiling() and lengths.device.type == "cpu" and B > 0:
-        low, high = int(lengths.min()), int(lengths.max())
-        if low < 0 or high > T:
-            raise UserError(
-                "lengths are outside the sequence", got=f"{low} to {high}", expected=f"0 to {T}"
-            )
-    return lengths.to(device=x.device, dtype=torch.int64)
-
-
-def _resets(resets: Tensor | None, x: Tensor, batch_first: bool) -> Tensor | None:
-    """(T, B) bool on x's device."""
-    if resets is None:
-        return None
-    T, B = x.shape[:2]
-    resets = resets.t() if batch_first else resets
-    resets = resets.reshape(T, 1) if resets.shape == (T,) and B == 1 else resets
-    if resets.shape != (T, B) or resets.dtype != torch.bool:
-        layout = f"({B}, {T})" if batch_first else f"({T}, {B})"
-        raise UserError(
-            "resets must mark the first steps of segments",
-            got=f"{resets.dtype} {tuple(resets.shape)}",
-            expected=f"torch.bool {layout}",
-        )
-    return resets.to(x.device)
