@@ -185,8 +185,8 @@ def _double_backward(ctx: Any, grads_of_grads: Sequence[Tensor]) -> tuple[Any, .
     saved = ctx.saved_tensors
     tensors, grads = list(saved[:n]), list(saved[n:])
     with torch.enable_grad():
-        tensors = [_tracked(x) for x in tensors]
-        grads = [_tracked(g) for g in grads]
+        tensors = [independent(x) for x in tensors]
+        grads = [independent(g) for g in grads]
         a, o = _unpack(tensors, ctx.present), CellOptions(*ctx.options)
         results = registry.backend("reference").forward(a, o, True)
         wanted = [x for x, k in zip(tensors, ctx.present, strict=True) if k < GRADIENTS]
@@ -201,10 +201,12 @@ def _double_backward(ctx: Any, grads_of_grads: Sequence[Tensor]) -> tuple[Any, .
     return (d_tensors, None, d_grads, [None] * r, *[None] * (len(ctx.options) + 1))
 
 
-def _tracked(x: Tensor) -> Tensor:
-    if x.requires_grad or not x.is_floating_point():
+def independent(x: Tensor) -> Tensor:
+    """x as a variable of its own: derivatives with respect to it do not see that x may depend on
+    other variables (the input of one layer on the weights of another), yet pass on to x."""
+    if not x.is_floating_point():
         return x
-    return x.detach().requires_grad_()
+    return x.view_as(x) if x.requires_grad else x.detach().requires_grad_()
 
 
 def _grad(

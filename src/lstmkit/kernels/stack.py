@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lstmkit.kernels import registry
 from lstmkit.kernels.contract import Arguments, CellOptions, StackOptions
-from lstmkit.kernels.operators import sequence
+from lstmkit.kernels.operators import independent, sequence
 from lstmkit.kernels.packing import States
 
 
@@ -53,7 +53,7 @@ class _Stack(torch.autograd.Function):
         if torch.is_grad_enabled():
             saved = list(ctx.saved_tensors)
             sizes = saved[n] if len(saved) > n else None
-            inputs, create = saved[:n], True
+            inputs, create = [_own_variable(t) for t in saved[:n]], True
             results = _replay(inputs, sizes, ctx.options)
         else:
             results, inputs, create = ctx.results, ctx.inner, False
@@ -69,6 +69,10 @@ class _Stack(torch.autograd.Function):
         )
         by_place = dict(zip(wanted, found, strict=True))
         return (None, None, *(by_place.get(k) for k in range(n)))
+
+
+def _own_variable(t: Tensor) -> Tensor:
+    return independent(t) if t.requires_grad else t
 
 
 def _replay(
