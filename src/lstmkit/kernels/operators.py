@@ -228,7 +228,7 @@ def sequence(a: Arguments, o: CellOptions, *, keep: bool, backend: str) -> Resul
     """One layer, one direction: `keep` asks for gates and cell. Under autocast everything is cast
     to the autocast dtype first."""
     device = a.input.device.type
-    if torch.is_autocast_enabled(device):
+    if device != "meta" and torch.is_autocast_enabled(device):
         a = a.to(torch.get_autocast_dtype(device))
     if torch._C._are_functorch_transforms_active():
         return registry.backend("reference").forward(a, o, keep)

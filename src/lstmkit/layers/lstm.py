@@ -196,7 +196,7 @@ class LSTM(nn.RNNBase):
         """The static description of `self(input, **call)` that decides on the backend."""
         data = input.data if isinstance(input, PackedSequence) else input
         device = data.device.type
-        autocast = torch.is_autocast_enabled(device)
+        autocast = device != "meta" and torch.is_autocast_enabled(device)
         return Case(
             device=device,
             dtype=torch.get_autocast_dtype(device) if autocast else data.dtype,
