@@ -63,7 +63,7 @@ def test_second_derivatives(case: Case) -> None:
 @pytest.mark.parametrize("layer", [{}, DEEP, {"proj_size": 1}], ids=["plain", "deep", "projected"])
 @pytest.mark.parametrize("lengths", [None, (3, 1)], ids=["dense", "ragged"])
 def test_second_derivatives_of_the_vendor_path(layer: Any, lengths: Any) -> None:
-    """oneDNN refuses to be differentiated twice; the stack's replay through the operator does it."""
+    """oneDNN refuses to be differentiated twice; the replay through the operator does it."""
     case = Case("vendor", **SMALL, layer=layer, lengths=lengths, initial=True)
     f, point = function(case, "vendor", trace=False)
     assert torch.autograd.gradgradcheck(f, point, fast_mode=True, atol=1e-6)

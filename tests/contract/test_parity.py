@@ -1,4 +1,4 @@
-"""Every backend beside the oracle, torch.nn.LSTM and float64: outputs, states, traces, gradients."""
+"""Every backend beside oracle, torch.nn.LSTM and float64: outputs, states, traces, gradients."""
 
 from __future__ import annotations
 
