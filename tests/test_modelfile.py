@@ -229,3 +229,47 @@ def test_a_missing_folder_is_said(tmp_path: Path) -> None:
         pass
     with pytest.raises(UserError, match="folder"), modelfile.atomic_write(tmp_path):
         pass
+
+
+def test_pipes_are_written_to_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with modelfile.atomic_write(pipe) as file:
+        file.write(b"x")
+    assert os.read(reader, 9) == b"x"
+    assert pipe.is_fifo()
+    os.close(reader)
+    assert "pipe" in refused(pipe)
+
+
+def test_errors_of_the_block_are_not_of_the_file(tmp_path: Path) -> None:
+    with pytest.raises(PermissionError), modelfile.atomic_write(tmp_path / "out"):
+        raise PermissionError(errno.EACCES, "an input of the caller")
+
+
+def test_names_that_no_system_takes(tmp_path: Path) -> None:
+    assert "cannot be read" in refused(tmp_path / "a\0b")
+    with pytest.raises(UserError, match="null"), modelfile.atomic_write(tmp_path / "a\0b"):
+        pass
+
+
+def test_what_is_no_json_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    for value in (float("nan"), np.float32(1)):
+        with pytest.raises(UserError, match="JSON"):
+            saved(tmp_path, config={"score": value})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("facts", "data"),
+    [
+        ({"dtype": "F32", "shape": [0, 2**61], "data_offsets": [0, 0]}, b""),
+        ({"dtype": "BOOL", "shape": [1], "data_offsets": [0, 1]}, b"\x07"),
+    ],
+)
+def test_empty_giants_and_odd_truth_values(tmp_path: Path, facts: Any, data: bytes) -> None:
+    text = json.dumps({"x": facts}).encode()
+    (tmp_path / "f").write_bytes(struct.pack("<Q", len(text)) + text + data)
+    with pytest.raises(ModelFileError, match="damaged"):
+        modelfile.read_tensors(tmp_path / "f")

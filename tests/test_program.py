@@ -361,3 +361,64 @@ def test_mutated_programs_are_refused_or_run(data: st.DataObject) -> None:
         q.run(next(iter(q.entries)), {"x": np.ones((2, 3), np.float32)})
     except ProgramError:
         pass
+
+
+def one(kind: str, inputs: dict[str, Any], result: tuple[Any, ...], **attributes: Any) -> Program:
+    """A program of one operation; `inputs`: role -> shape of an input of that name."""
+    b = Builder("windowed", window=4)
+    roles = {role: b.input(role, of) for role, of in inputs.items()}
+    found = b.op(kind, **roles, **attributes)
+    b.output("out", found if isinstance(found, str) else found[0], result)
+    b.entry("run")
+    return b.build()
+
+
+@pytest.mark.parametrize("kind", ["softmax", "sort", "sum", "mean"])
+def test_samples_of_a_batch_do_not_mix(kind: str) -> None:
+    with pytest.raises(ProgramError, match="batch"):
+        one(kind, {"x": ("B", 4)}, ("B", 4), axis=0)
+
+
+def test_values_are_bounded_before_they_are_made() -> None:
+    b = Builder("windowed", window=4)
+    x = b.input("x", ("B", 4))
+    for _ in range(40):
+        x = b.op("concat", x, x, axis=1)
+    b.output("y", x, ("B", 4 * 2**40))
+    b.entry("run")
+    with pytest.raises(ProgramError, match="too large"):
+        b.build()
+
+
+def test_infinities_flow_without_a_warning() -> None:
+    p = one("exp", {"x": ("B", 2)}, ("B", 2))
+    found, _ = p.run("run", {"x": np.array([[1000.0, -1000.0]])})
+    np.testing.assert_array_equal(found["out"], [[np.inf, 0.0]])
+
+
+def test_results_share_no_memory_with_inputs() -> None:
+    p = one("reshape", {"x": ("B", 4)}, ("B", 2, 2), shape=[0, 2, 2])
+    x = np.ones((3, 4), np.float32)
+    assert not np.shares_memory(p.run("run", {"x": x})[0]["out"], x)
+
+
+def test_what_instance_norm_does_not_observe_may_be_nan() -> None:
+    x, mask = np.array([[1.0, np.nan, 3.0, 5.0]]), np.array([[1.0, 0.0, 1.0, 1.0]])
+    found = perform("instance_norm", {"x": x, "mask": mask})
+    assert found["mean"] == 3.0
+    assert np.isfinite(found["y"]).all()
+
+
+@pytest.mark.parametrize("length", [-1, 5])
+def test_lengths_lie_within_the_sequence(length: int) -> None:
+    weights = {"weight_ih": np.ones((8, 3)), "weight_hh": np.ones((8, 2))}
+    inputs = {"x": np.ones((1, 4, 3)), "lengths": np.array([length]), **weights}
+    with pytest.raises(ProgramError, match="length"):
+        perform("lstm", inputs, hidden_size=2)
+
+
+def test_only_the_batch_may_be_empty() -> None:
+    p = one("softmax", {"x": ("B", "T", 3)}, ("B", "T", 3), axis=1)
+    assert p.run("run", {"x": np.ones((0, 2, 3))})[0]["out"].shape == (0, 2, 3)
+    with pytest.raises(ProgramError, match="does not fit"):
+        p.run("run", {"x": np.ones((2, 0, 3))})

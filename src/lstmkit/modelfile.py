@@ -15,12 +15,12 @@ import os
 import platform
 import struct
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 
@@ -47,8 +47,10 @@ DTYPES = {
 }
 CODES = {np.dtype(dtype): code for code, dtype in DTYPES.items()}
 BF16 = "BF16"  # read as float32: numpy has none
+LARGEST_TENSOR = 2**48  # elements, sizes of 0 counted as 1
 
 Name = str | os.PathLike[str]
+T = TypeVar("T")
 
 
 class ModelFileError(UserError):
@@ -108,7 +110,13 @@ def save(
     }
     stored = {f"program/{name}": array for name, array in program.weights.items()}
     stored |= {f"extra/{name}": array for name, array in (tensors or {}).items()}
-    write_tensors(path, stored, {KEY: json.dumps(text, allow_nan=False)})
+    try:
+        description = json.dumps(text, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"{path} cannot be written: not all of it is JSON", got=str(error)
+        ) from error
+    write_tensors(path, stored, {KEY: description})
 
 
 def load(path: Name) -> ModelFile:
@@ -207,13 +215,18 @@ def read_tensors(path: Name) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 @contextmanager
 def _opened(path: Name) -> Iterator[IO[bytes]]:
     try:
+        if Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir():
+            raise ModelFileError(f"{path} is a device or a pipe, not a model")
         file = Path(path).open("rb")  # noqa: SIM115
     except FileNotFoundError as error:
         raise ModelFileError(f"there is no file {path}") from error
     except IsADirectoryError as error:
         raise ModelFileError(f"{path} is a folder, not a model") from error
-    except OSError as error:
-        raise ModelFileError(f"{path} cannot be read", got=error.strerror or str(error)) from error
+    except ModelFileError:
+        raise
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise ModelFileError(f"{path} cannot be read", got=why) from error
     with file:
         yield file
 
@@ -283,7 +296,7 @@ def _well_described(h: Mapping[str, Any]) -> bool:
     if len(shape) > MOST_DIMENSIONS or len(offsets) != 2:
         return False
     width = 2 if h["dtype"] == BF16 else np.dtype(DTYPES[h["dtype"]]).itemsize
-    sized = all(n < 2**62 for n in shape) and offsets[1] < 2**62
+    sized = math.prod(n or 1 for n in shape) <= LARGEST_TENSOR and offsets[1] < 2**62
     return sized and bool(offsets[1] - offsets[0] == math.prod(shape) * width)
 
 
@@ -296,6 +309,8 @@ def _tensor(path: Name, file: IO[bytes], start: int, h: Mapping[str, Any]) -> np
     if h["dtype"] == BF16:
         words = np.frombuffer(data, "<u2").astype(np.uint32) << 16
         return words.view(np.float32).reshape(h["shape"])
+    if h["dtype"] == "BOOL" and any(data.translate(None, b"\0\1")):
+        raise _damaged(path, "a truth value is neither 0 nor 1")
     dtype = np.dtype(DTYPES[h["dtype"]]).newbyteorder("<")
     return np.frombuffer(data, dtype).reshape(h["shape"]).astype(DTYPES[h["dtype"]])
 
@@ -307,36 +322,67 @@ def _tensor(path: Name, file: IO[bytes], start: int, h: Mapping[str, Any]) -> np
 def atomic_write(path: Name, mode: str = "wb") -> Iterator[IO[Any]]:
     """A file that appears under its name whole, when the block ends, or not at all.
 
-    A link is followed; permissions are those of the old file, or of a new one.
+    A link is followed; permissions are those of the old file, or of a new one. A device or a pipe
+    (/dev/stdout, /dev/null) is written to as it is: it must not be replaced by a file.
 
     Raises:
         UserError: no such folder, no permission, no space; an old file is untouched.
     """
-    target = Path(os.path.realpath(path))
+    target = _target(path)
+    try:
+        if target.exists() and not target.is_file():
+            with _text_or_bytes(_made(path, lambda: os.open(target, os.O_WRONLY)), mode) as file:
+                yield file
+        else:
+            with _replacing(path, target, mode) as file:
+                yield file
+    except OSError as error:
+        if error.errno in _FULL:
+            raise _unwritable(path, error) from error
+        raise
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def _target(path: Name) -> Path:
+    """The file in the end, links followed; not a folder."""
+    target = _made(path, lambda: Path(os.path.realpath(path)))
     if target.is_dir():
         raise UserError(f"{path} is a folder", expected="the name of a file to write")
-    temporary = None
+    return target
+
+
+@contextmanager
+def _replacing(path: Name, target: Path, mode: str) -> Iterator[IO[Any]]:
+    """A file beside the target that takes its place, or goes."""
+    prefix = f".{target.name[:60]}."
+    handle, name = _made(path, lambda: tempfile.mkstemp(prefix=prefix, dir=target.parent))
+    temporary = Path(name)
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name[:60]}.", dir=target.parent)
-        temporary = Path(name)
-        encoding, newline = (None, None) if "b" in mode else ("utf-8", "")
-        with os.fdopen(handle, mode, encoding=encoding, newline=newline) as file:
+        with _text_or_bytes(handle, mode) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(_permissions(target))
-        temporary.replace(target)
-    except OSError as error:
-        if temporary is None or error.errno in _WRITE_ERRORS:
-            raise _unwritable(path, error) from error
-        raise
+        _made(path, lambda: temporary.replace(target))
     finally:
-        if temporary is not None:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
-_WRITE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES}
+def _text_or_bytes(handle: int, mode: str) -> IO[Any]:
+    encoding, newline = (None, None) if "b" in mode else ("utf-8", "")
+    return os.fdopen(handle, mode, encoding=encoding, newline=newline)
+
+
+def _made(path: Name, make: Callable[[], T]) -> T:
+    """What `make` gives; that it cannot is said of `path`. Errors of the caller's own block, such
+    as an unreadable input, do not come here."""
+    try:
+        return make()
+    except (OSError, ValueError) as error:
+        raise _unwritable(path, error) from error
 
 
 def _permissions(target: Path) -> int:
@@ -347,13 +393,13 @@ def _permissions(target: Path) -> int:
     return 0o666 & ~umask
 
 
-def _unwritable(path: Name, error: OSError) -> UserError:
+def _unwritable(path: Name, error: OSError | ValueError) -> UserError:
     hints = {
         errno.ENOSPC: "free some space, or write to another disk",
         errno.ENOENT: f"make the folder first: mkdir -p {Path(path).parent}",
     }
     return UserError(
         f"{path} cannot be written",
-        got=error.strerror or str(error),
-        hint=hints.get(error.errno or 0, "") or "nothing was changed",
+        got=getattr(error, "strerror", None) or str(error),
+        hint=hints.get(getattr(error, "errno", None) or 0, "") or "nothing was changed",
     )

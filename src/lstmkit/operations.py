@@ -102,6 +102,13 @@ def _axis(shape: Shape, axis: int) -> int:
     return axis % len(shape)
 
 
+def _worked(shape: Shape, axis: int) -> int:
+    """`_axis`, of an operation that mixes what lies along it: never the samples of a batch."""
+    axis = _axis(shape, axis)
+    check(shape[axis] != "B", f"axis {axis} of {shape} is the batch, whose samples do not mix")
+    return axis
+
+
 def _number(dim: int | str, what: str) -> int:
     check(isinstance(dim, int), f"{what} must be a number, not {dim!r}")
     assert isinstance(dim, int)
@@ -245,7 +252,8 @@ class _InstanceNorm:
 
     @staticmethod
     def run(i: Mapping[str, Array], a: Mapping[str, Any]) -> Arrays:
-        x, mask = i["x"], i["mask"]
+        mask = i["mask"]
+        x = np.where(mask != 0, i["x"], i["x"].dtype.type(0))  # what is not observed may be NaN
         count = np.maximum(mask.sum(1, keepdims=True), mask.dtype.type(1))
         mean = (x * mask).sum(1, keepdims=True) / count
         centred = (x - mean) * mask
@@ -258,7 +266,7 @@ class _InstanceNorm:
 class _Softmax:
     @staticmethod
     def shapes(i: Mapping[str, Shape], a: Mapping[str, Any]) -> dict[str, Shape]:
-        _axis(i["x"], a["axis"])
+        _worked(i["x"], a["axis"])
         return {"y": i["x"]}
 
     @staticmethod
@@ -378,7 +386,7 @@ class _Take:
 
 
 def _reduced(shape: Shape, a: Mapping[str, Any]) -> Shape:
-    axis = _axis(shape, a["axis"])
+    axis = _worked(shape, a["axis"])
     return (*shape[:axis], *([1] if a["keepdims"] else []), *shape[axis + 1 :])
 
 
@@ -413,7 +421,7 @@ class _Sort:
 
     @staticmethod
     def shapes(i: Mapping[str, Shape], a: Mapping[str, Any]) -> dict[str, Shape]:
-        _axis(i["x"], a["axis"])
+        _worked(i["x"], a["axis"])
         return {"y": i["x"]}
 
     @staticmethod
@@ -519,6 +527,8 @@ def unroll(
     h = first_h = i.get("h0", np.zeros((B, P), x.dtype))
     c = first_c = i.get("c0", np.zeros((B, H), x.dtype))
     lengths = i["lengths"].astype(np.int64) if "lengths" in i else np.full(B, T)
+    if B and (lengths.min() < 0 or lengths.max() > T):
+        raise ProgramError("a length is outside the sequence", expected=f"0 to {T}")
     resets = i["resets"] != 0 if "resets" in i else np.zeros((B, T), bool)
     zx = project_input(x, w)
     found = {name: np.zeros((B, T, H), x.dtype) for name in GATES[:5] if observed}

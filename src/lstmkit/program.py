@@ -162,12 +162,15 @@ class Program:
         values |= {f"weights/{name}": value for name, value in self.weights.items()}
         for operation in point.operations:
             given = {role: values[name] for role, name in operation.inputs.items()}
-            found = _perform(operation, given, memoryless, observe is not None)
+            with np.errstate(all="ignore"):  # infinities and NaN flow on, as in torch
+                found = _perform(operation, given, memoryless, observe is not None)
             if observe is not None:
                 observe(operation, found)
             values |= {name: found[role] for role, name in operation.outputs.items()}
-        written = {slot: values[name] for slot, name in point.state.items()}
-        return {port.name: values[port.name] for port in point.outputs}, carried | written
+        written = {slot: values[name].copy() for slot, name in point.state.items()}
+        outputs = {port.name: values[port.name] for port in point.outputs}
+        owned = {k: v if v.flags.owndata else v.copy() for k, v in outputs.items()}
+        return owned, carried | written
 
     def _bind(self, point: EntryPoint, inputs: Mapping[str, Array]) -> Arrays:
         names = {port.name for port in point.inputs}
@@ -213,6 +216,7 @@ def _fitting(port: Port, value: Any, sizes: dict[str, int]) -> Array:
     fits = array.ndim == len(port.shape)
     for n, dim in zip(array.shape, port.shape, strict=False):
         fits = fits and n == (sizes.setdefault(dim, n) if isinstance(dim, str) else dim)
+        fits = fits and (n > 0 or dim == "B")  # only the batch may be empty
     if not fits:
         raise ProgramError(
             f"input {port.name!r} does not fit",

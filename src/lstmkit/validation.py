@@ -29,6 +29,8 @@ from lstmkit.program import (
 
 LONGEST_NAME = 200
 LARGEST_SIZE = 2**31
+LARGEST_VALUE = 2**26  # elements of one value, a sample and a step of every symbolic axis
+LARGEST_TOTAL = 2**28  # of all that an entry point makes
 
 
 def parse(stored: Any, weights: Mapping[str, Array]) -> Program:
@@ -163,12 +165,22 @@ def _validate_entry(p: Program, point: EntryPoint) -> set[str]:
         _need(port.shape[:1] == ("B",), f"{where}: input {port.name!r} does not begin with B")
         shapes[port.name] = port.shape
     used: set[str] = set()
+    total = 0
     for number, operation in enumerate(point.operations):
         place = f"{where}, operation {number} ({operation.kind})"
         used |= set(operation.inputs.values())
-        shapes |= _validate_operation(operation, shapes, place)
+        made = _validate_operation(operation, shapes, place)
+        total += _elements(made, place)
+        _need(total <= LARGEST_TOTAL, f"{place}: {where} makes too much")
+        shapes |= made
     _validate_results(p, point, shapes, where)
     return used | set(point.state.values()) | {port.name for port in point.outputs}
+
+
+def _elements(made: Mapping[str, Shape], place: str) -> int:
+    sizes = [math.prod(n for n in shape if isinstance(n, int)) for shape in made.values()]
+    _need(max(sizes) <= LARGEST_VALUE, f"{place}: its result is too large")
+    return sum(sizes)
 
 
 def _validate_results(
