@@ -16,7 +16,8 @@ COMMON = {"errors", "notation"}
 KERNEL_PARTS = {"kernels.contract", "kernels.masks"}
 FEATURES = {"readers", "text", "calibration", "program", "modelfile", "runtime"}
 TASK = {"kernels", "layers", "equations", "text", "calibration", "evaluation", "readers"}
-TASK |= {"training", "program", "operations", "modelfile", "runtime", "tasks", "style"}
+TASK |= {"training", "program", "operations", "recurrence", "modelfile", "runtime", "tasks"}
+TASK |= {"style"}
 
 # Longest prefix wins. A room may import itself, COMMON, and what is listed.
 MAY: dict[str, set[str]] = {
@@ -25,7 +26,8 @@ MAY: dict[str, set[str]] = {
     "engine": {"_native"},
     "equations": set(),
     "operations": {"equations"},
-    "program": {"equations", "operations", "validation"},
+    "recurrence": {"equations", "operations"},
+    "program": {"equations", "operations", "recurrence", "validation"},
     "validation": {"program", "operations"},
     "modelfile": {"program"},
     "style": {"modelfile"},
@@ -59,6 +61,7 @@ FORBIDDEN: dict[str, set[str]] = {
     "notation": TORCH | {"polars"},
     "program": TORCH | {"polars"},
     "operations": TORCH | {"polars"},
+    "recurrence": TORCH | {"polars"},
     "validation": TORCH | {"polars"},
     "modelfile": TORCH | {"polars"},
     "readers": TORCH,

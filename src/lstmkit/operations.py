@@ -12,10 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lstmkit.equations.lstm import Step, Weights, project_input, step
 from lstmkit.equations.namespace import normalise, sigmoid
 from lstmkit.errors import UserError
-from lstmkit.notation import gate_rows
 
 Shape = tuple[int | str, ...]
 Array = np.ndarray
@@ -55,7 +53,7 @@ class Schema(NamedTuple):
 OPERATIONS: dict[str, Schema] = {}
 
 
-def _register(
+def register(
     name: str,
     inputs: Sequence[str],
     outputs: Sequence[str] = ("y",),
@@ -109,7 +107,7 @@ def _worked(shape: Shape, axis: int) -> int:
     return axis
 
 
-def _number(dim: int | str, what: str) -> int:
+def number(dim: int | str, what: str) -> int:
     check(isinstance(dim, int), f"{what} must be a number, not {dim!r}")
     assert isinstance(dim, int)
     return dim
@@ -130,7 +128,7 @@ def _elementwise(name: str, function: Callable[..., Array], arity: int) -> None:
         def run(i: Mapping[str, Array], _: Mapping[str, Any]) -> Arrays:
             return {"z": function(*(i[k] for k in names))}
 
-    _register(name, names, ("z",))(Elementwise)
+    register(name, names, ("z",))(Elementwise)
 
 
 def softplus(x: Array) -> Array:
@@ -156,7 +154,7 @@ for _name, _function, _arity in (
     _elementwise(_name, _function, _arity)
 
 
-@_register(
+@register(
     "affine", ["x"], attributes={"scale": Attribute(float, 1.0), "shift": Attribute(float, 0.0)}
 )
 class _Affine:
@@ -175,7 +173,7 @@ class _Affine:
 # --- products and norms ---------------------------------------------------------------------------
 
 
-@_register("linear", ["x", "weight"], optional=["bias"])
+@register("linear", ["x", "weight"], optional=["bias"])
 class _Linear:
     """x (.., K), weight (N, K), bias (N): (.., N)."""
 
@@ -193,7 +191,7 @@ class _Linear:
         return {"y": y + i["bias"] if "bias" in i else y}
 
 
-@_register("embedding", ["indices", "weight"])
+@register("embedding", ["indices", "weight"])
 class _Embedding:
     """indices (..) whole numbers, weight (N, E): (.., E)."""
 
@@ -210,7 +208,7 @@ class _Embedding:
         return {"y": i["weight"][indices]}
 
 
-@_register(
+@register(
     "layer_norm",
     ["x"],
     optional=["weight", "bias"],
@@ -232,7 +230,7 @@ class _LayerNorm:
         return {"y": y + i["bias"] if "bias" in i else y}
 
 
-@_register(
+@register(
     "instance_norm",
     ["x", "mask"],
     ["y", "mean", "scale"],
@@ -262,7 +260,7 @@ class _InstanceNorm:
         return {"y": centred / scale, "mean": mean, "scale": scale}
 
 
-@_register("softmax", ["x"], attributes={"axis": Attribute(int, -1)})
+@register("softmax", ["x"], attributes={"axis": Attribute(int, -1)})
 class _Softmax:
     @staticmethod
     def shapes(i: Mapping[str, Shape], a: Mapping[str, Any]) -> dict[str, Shape]:
@@ -278,7 +276,7 @@ class _Softmax:
 # --- shape ----------------------------------------------------------------------------------------
 
 
-@_register("concat", [], attributes={"axis": Attribute(int, -1)}, variadic=True)
+@register("concat", [], attributes={"axis": Attribute(int, -1)}, variadic=True)
 class _Concat:
     """x0, x1, ... along an axis."""
 
@@ -286,7 +284,7 @@ class _Concat:
     def shapes(i: Mapping[str, Shape], a: Mapping[str, Any]) -> dict[str, Shape]:
         shapes = list(i.values())
         axis = _axis(shapes[0], a["axis"])
-        total = sum(_number(s[axis], "a joined axis") for s in shapes if len(s) > axis)
+        total = sum(number(s[axis], "a joined axis") for s in shapes if len(s) > axis)
         for s in shapes:
             same = len(s) == len(shapes[0])
             same = same and s[:axis] + s[axis + 1 :] == shapes[0][:axis] + shapes[0][axis + 1 :]
@@ -298,7 +296,7 @@ class _Concat:
         return {"y": np.concatenate(list(i.values()), a["axis"])}
 
 
-@_register("reshape", ["x"], attributes={"shape": Attribute(list, REQUIRED)})
+@register("reshape", ["x"], attributes={"shape": Attribute(list, REQUIRED)})
 class _Reshape:
     """As ONNX: 0 keeps the dimension at its place, one -1 is what remains."""
 
@@ -326,7 +324,7 @@ class _Reshape:
         return {"y": x.reshape([x.shape[k] if n == 0 else n for k, n in enumerate(a["shape"])])}
 
 
-@_register("transpose", ["x"], attributes={"axes": Attribute(list, REQUIRED)})
+@register("transpose", ["x"], attributes={"axes": Attribute(list, REQUIRED)})
 class _Transpose:
     @staticmethod
     def shapes(i: Mapping[str, Shape], a: Mapping[str, Any]) -> dict[str, Shape]:
@@ -339,7 +337,7 @@ class _Transpose:
         return {"y": i["x"].transpose(a["axes"])}
 
 
-@_register(
+@register(
     "slice",
     ["x"],
     attributes={
@@ -354,7 +352,7 @@ class _Slice:
     @staticmethod
     def shapes(i: Mapping[str, Shape], a: Mapping[str, Any]) -> dict[str, Shape]:
         axis = _axis(i["x"], a["axis"])
-        size, start, stop = _number(i["x"][axis], "a cut axis"), a["start"], a["stop"]
+        size, start, stop = number(i["x"][axis], "a cut axis"), a["start"], a["stop"]
         check(0 <= start < stop <= size, f"{start}:{stop} is not within 0:{size}")
         return {"y": (*i["x"][:axis], stop - start, *i["x"][axis + 1 :])}
 
@@ -364,7 +362,7 @@ class _Slice:
         return {"y": i["x"][(slice(None),) * axis + (slice(a["start"], a["stop"]),)]}
 
 
-@_register(
+@register(
     "take",
     ["x"],
     attributes={"axis": Attribute(int, REQUIRED), "indices": Attribute(list, REQUIRED)},
@@ -375,7 +373,7 @@ class _Take:
     @staticmethod
     def shapes(i: Mapping[str, Shape], a: Mapping[str, Any]) -> dict[str, Shape]:
         axis, indices = _axis(i["x"], a["axis"]), a["indices"]
-        size = _number(i["x"][axis], "an indexed axis")
+        size = number(i["x"][axis], "an indexed axis")
         inside = all(type(k) is int and 0 <= k < size for k in indices)
         check(bool(indices) and inside, f"indices are outside 0:{size}")
         return {"y": (*i["x"][:axis], len(indices), *i["x"][axis + 1 :])}
@@ -393,7 +391,7 @@ def _reduced(shape: Shape, a: Mapping[str, Any]) -> Shape:
 _REDUCE = {"axis": Attribute(int, -1), "keepdims": Attribute(bool, False)}
 
 
-@_register("sum", ["x"], attributes=_REDUCE)
+@register("sum", ["x"], attributes=_REDUCE)
 class _Sum:
     @staticmethod
     def shapes(i: Mapping[str, Shape], a: Mapping[str, Any]) -> dict[str, Shape]:
@@ -404,7 +402,7 @@ class _Sum:
         return {"y": i["x"].sum(a["axis"], keepdims=a["keepdims"])}
 
 
-@_register("mean", ["x"], attributes=_REDUCE)
+@register("mean", ["x"], attributes=_REDUCE)
 class _Mean:
     @staticmethod
     def shapes(i: Mapping[str, Shape], a: Mapping[str, Any]) -> dict[str, Shape]:
@@ -415,7 +413,7 @@ class _Mean:
         return {"y": i["x"].mean(a["axis"], keepdims=a["keepdims"])}
 
 
-@_register("sort", ["x"], attributes={"axis": Attribute(int, -1)})
+@register("sort", ["x"], attributes={"axis": Attribute(int, -1)})
 class _Sort:
     """Ascending."""
 
@@ -429,7 +427,7 @@ class _Sort:
         return {"y": np.sort(i["x"], a["axis"])}
 
 
-@_register("where", ["condition", "x", "y"], ["z"])
+@register("where", ["condition", "x", "y"], ["z"])
 class _Where:
     """x where condition is not 0, else y."""
 
@@ -440,146 +438,3 @@ class _Where:
     @staticmethod
     def run(i: Mapping[str, Array], a: Mapping[str, Any]) -> Arrays:
         return {"z": np.where(i["condition"] != 0, i["x"], i["y"])}
-
-
-# --- the recurrence -------------------------------------------------------------------------------
-
-_ROLES = Weights._fields[2:]
-_LSTM = {
-    "hidden_size": Attribute(int, REQUIRED),
-    "coupled": Attribute(bool, False),
-    "zoneout_h": Attribute(float, 0.0),
-    "zoneout_c": Attribute(float, 0.0),
-}
-GATES = ("input_gate", "forget_gate", "candidate", "output_gate", "cell", "hidden")
-
-
-def _lstm_sizes(i: Mapping[str, Shape], a: Mapping[str, Any]) -> tuple[int, int]:
-    """H and P, every weight's shape checked."""
-    H, G = a["hidden_size"], gate_rows(a["coupled"])
-    check(H > 0, "hidden_size must be above 0")
-    P = _number(i["weight_hr"][0], "the projection") if "weight_hr" in i else H
-    wanted: dict[str, Shape] = {
-        "weight_ih": (G * H, i["x"][-1]),
-        "weight_hh": (G * H, P),
-        "bias_ih": (G * H,),
-        "bias_hh": (G * H,),
-        "weight_hr": (P, H),
-        "weight_peephole": (G - 1, H),
-        "norm_ih_weight": (G * H,),
-        "norm_hh_weight": (G * H,),
-        "norm_c_weight": (H,),
-        "norm_c_bias": (H,),
-    }
-    for name, shape in wanted.items():
-        check(name not in i or i[name] == shape, f"{name} is {i.get(name)}, not {shape}")
-    check(("bias_ih" in i) == ("bias_hh" in i), "one bias without the other")
-    norms = {name in i for name in wanted if name.startswith("norm_")}
-    check(len(norms) == 1, "one norm without the others")
-    return H, P
-
-
-def _lstm_weights(i: Mapping[str, Array]) -> Weights:
-    return Weights(*(i.get(name) for name in Weights._fields))
-
-
-def _one_step(zx: Array, h: Array, c: Array, w: Weights, a: Mapping[str, Any]) -> Step:
-    keep_h, keep_c = float(a["zoneout_h"]), float(a["zoneout_c"])
-    return step(zx, h, c, w, coupled=a["coupled"], keep_h=keep_h, keep_c=keep_c)
-
-
-@_register(
-    "lstm",
-    ["x", "weight_ih", "weight_hh"],
-    ["y", "h", "c"],
-    ["h0", "c0", "lengths", "resets", *_ROLES],
-    {**_LSTM, "reverse": Attribute(bool, False)},
-)
-class _Lstm:
-    """One layer and direction over x (B, T, I): y (B, T, P), h (B, P), c (B, H).
-
-    As `lstmkit.kernels.contract` says, in evaluation: lengths (B,), resets (B, T). Run with
-    `observe`, the outputs of the `lstm` operation carry GATES too, (B, T, H).
-    """
-
-    @staticmethod
-    def shapes(i: Mapping[str, Shape], a: Mapping[str, Any]) -> dict[str, Shape]:
-        check(len(i["x"]) == 3, f"x is {i['x']}, not (B, T, I)")
-        H, P = _lstm_sizes(i, a)
-        B, T, _ = i["x"]
-        wanted: dict[str, Shape] = {"h0": (B, P), "c0": (B, H), "lengths": (B,), "resets": (B, T)}
-        for name, shape in wanted.items():
-            check(name not in i or i[name] == shape, f"{name} is {i.get(name)}, not {shape}")
-        return {"y": (B, T, P), "h": (B, P), "c": (B, H)}
-
-    @staticmethod
-    def run(i: Mapping[str, Array], a: Mapping[str, Any]) -> Arrays:
-        return unroll(i, a, memoryless=False, observed=False)
-
-
-def unroll(
-    i: Mapping[str, Array], a: Mapping[str, Any], *, memoryless: bool, observed: bool
-) -> Arrays:
-    """The `lstm` operation; `memoryless` zeroes the state before every step."""
-    x, w = i["x"], _lstm_weights(i)
-    (B, T), H = x.shape[:2], a["hidden_size"]
-    P = H if w.weight_hr is None else len(w.weight_hr)
-    h = first_h = i.get("h0", np.zeros((B, P), x.dtype))
-    c = first_c = i.get("c0", np.zeros((B, H), x.dtype))
-    lengths = i["lengths"].astype(np.int64) if "lengths" in i else np.full(B, T)
-    if B and (lengths.min() < 0 or lengths.max() > T):
-        raise ProgramError("a length is outside the sequence", expected=f"0 to {T}")
-    resets = i["resets"] != 0 if "resets" in i else np.zeros((B, T), bool)
-    zx = project_input(x, w)
-    found = {name: np.zeros((B, T, H), x.dtype) for name in GATES[:5] if observed}
-    y = np.zeros((B, T, P), x.dtype)
-    for t in range(T - 1, -1, -1) if a.get("reverse") else range(T):
-        valid = (t < lengths)[:, None]
-        cut = valid & (resets[:, t, None] | memoryless)
-        if not a.get("reverse") or memoryless:
-            h, c = np.where(cut, 0, h).astype(x.dtype), np.where(cut, 0, c).astype(x.dtype)
-        s = _one_step(zx[:, t], h, c, w, a)
-        y[:, t] = np.where(valid, s.hidden, 0)
-        for name in found:
-            found[name][:, t] = np.where(valid, getattr(s, name), 0)
-        h, c = np.where(valid, s.hidden, h), np.where(valid, s.cell, c)
-        if a.get("reverse"):
-            cut = valid & resets[:, t, None]
-            h, c = np.where(cut, 0, h).astype(x.dtype), np.where(cut, 0, c).astype(x.dtype)
-    h = h.copy() if h is first_h else h
-    c = c.copy() if c is first_c else c
-    return {"y": y, "h": h, "c": c, **found, **({"hidden": y} if observed else {})}
-
-
-@_register(
-    "lstm_cell", ["x", "h", "c", "weight_ih", "weight_hh"], ["h", "c"], [*_ROLES], dict(_LSTM)
-)
-class _LstmCell:
-    """One step: x (B, I), h (B, P), c (B, H) to the new h and c."""
-
-    @staticmethod
-    def shapes(i: Mapping[str, Shape], a: Mapping[str, Any]) -> dict[str, Shape]:
-        check(len(i["x"]) == 2, f"x is {i['x']}, not (B, I)")
-        H, P = _lstm_sizes(i, a)
-        h, c = (i["x"][0], P), (i["x"][0], H)
-        check(i["h"] == h and i["c"] == c, f"the state is {i['h']}, {i['c']}, not {h}, {c}")
-        return {"h": h, "c": c}
-
-    @staticmethod
-    def run(i: Mapping[str, Array], a: Mapping[str, Any]) -> Arrays:
-        return one_cell(i, a, memoryless=False, observed=False)
-
-
-def one_cell(
-    i: Mapping[str, Array], a: Mapping[str, Any], *, memoryless: bool, observed: bool
-) -> Arrays:
-    """The `lstm_cell` operation; `memoryless` forgets the state that it is given."""
-    w = _lstm_weights(i)
-    h, c = (np.zeros_like(i[k]) if memoryless else i[k] for k in ("h", "c"))
-    s = _one_step(project_input(i["x"], w), h, c, w, a)
-    found = {name: getattr(s, name) for name in GATES if observed}
-    return {"h": s.hidden, "c": s.cell, **found}
-
-
-# Operations that hold memory run through these.
-RECURRENT = {"lstm": unroll, "lstm_cell": one_cell}

@@ -19,7 +19,6 @@ import numpy as np
 from lstmkit.notation import suffix
 from lstmkit.operations import (
     OPERATIONS,
-    RECURRENT,
     REQUIRED,
     Array,
     Arrays,
@@ -27,6 +26,7 @@ from lstmkit.operations import (
     Schema,
     Shape,
 )
+from lstmkit.recurrence import RECURRENT
 
 KINDS = ("recurrent", "windowed")
 DTYPES = ("float32", "float64", "int64", "int32", "bool")
@@ -145,7 +145,7 @@ class Program:
             state: slots, (B, ...); the initial state if left out.
             memoryless: every recurrence forgets its state before every step.
             observe: called after each operation with its outputs by role; recurrent operations
-                then also give their gates (`operations.GATES`).
+                then also give their gates (`recurrence.GATES`).
 
         Returns:
             The outputs by name, and the whole new state. Nothing given is changed.

@@ -227,4 +227,4 @@ def _heat(
     axes.title.set_color(INK if signed else COLOURS[name])
     bar = figure.colorbar(image, ax=axes, pad=0.01, aspect=9, fraction=0.04)
     bar.set_ticks([-reach, 0, reach] if signed else [0, 1])
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)

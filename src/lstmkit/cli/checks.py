@@ -9,7 +9,7 @@ from pathlib import Path
 from lstmkit.errors import UserError
 
 STREAM = "-"
-TABLES = (".csv", ".parquet")
+TABLES = (".csv", ".csv.gz", ".parquet")
 PICTURES = (".png", ".svg", ".pdf", ".jpg")
 
 
@@ -49,7 +49,9 @@ def output(path: str, inputs: Iterable[str] = (), suffixes: Sequence[str] = ()) 
     """Raise UserError unless `path` can be written without losing one of `inputs`."""
     target = Path(path)
     if target.is_dir():
-        raise UserError(f"{path} is a folder, not a file", hint=f"name a file in it: -o {path}/FILE")
+        raise UserError(
+            f"{path} is a folder, not a file", hint=f"name a file in it: -o {path}/FILE"
+        )
     if suffixes and not target.name.lower().endswith(tuple(suffixes)):
         raise UserError(
             f"cannot tell the kind of file from the name {path}",
@@ -57,12 +59,16 @@ def output(path: str, inputs: Iterable[str] = (), suffixes: Sequence[str] = ()) 
             expected=f"one of {' '.join(suffixes)}",
         )
     if not target.parent.is_dir():
-        raise UserError(f"the folder {target.parent} does not exist", hint=f"mkdir -p {target.parent}")
+        raise UserError(
+            f"the folder {target.parent} does not exist", hint=f"mkdir -p {target.parent}"
+        )
     if not os.access(target.parent, os.W_OK):
         raise UserError(f"no permission to write in {target.parent}")
     for name in inputs:
         if name != STREAM and same(target, Path(name)):
-            raise UserError(f"{path} is an input: writing would destroy it", hint="another name for -o")
+            raise UserError(
+                f"{path} is an input: writing would destroy it", hint="another name for -o"
+            )
 
 
 def same(one: Path, other: Path) -> bool:

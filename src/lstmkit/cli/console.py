@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -62,6 +63,8 @@ def plain(value: Any) -> Any:
         return str(value)
     if hasattr(value, "tolist"):
         return plain(value.tolist())
+    if isinstance(value, date):
+        return value.isoformat()
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return None
     return value
@@ -96,5 +99,5 @@ def shared(command: F) -> F:
 
 def close_stdout() -> None:
     """After a broken pipe: whatever is still buffered goes nowhere, silently."""
-    with open(os.devnull, "w") as nowhere:
+    with Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())

@@ -25,9 +25,7 @@ from lstmkit.demos import DEMOS
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Same seed, same model.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Fewer, for a quick look.")
 @shared
-def demo(
-    name: str, output: str, seed: int, epochs: int | None, as_json: bool, quiet: bool
-) -> None:
+def demo(name: str, output: str, seed: int, epochs: int | None, as_json: bool, quiet: bool) -> None:
     """Run a task from file to model on real data that comes with lstmkit, in about a minute."""
     console = Console(quiet)
     folder = Path(output)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from lstmkit.cli import checks
@@ -31,7 +33,8 @@ def evaluate(
     source = checks.inputs(data)
     from lstmkit.tasks.estimator import load
 
-    report = load(model).evaluate(source, windows=windows, refit=refit)
+    estimator: Any = load(model)
+    report = estimator.evaluate(source, windows=windows, refit=refit)
     if as_json:
         console.json(report.to_dict())
     else:

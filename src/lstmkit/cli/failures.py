@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from pathlib import Path
 
 import click
 
@@ -64,7 +65,7 @@ def interrupted(error: BaseException) -> int:
 def defect(error: BaseException) -> int:
     """A failure that no user can be blamed for, with the place where it happened."""
     frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
+    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     complain(
         f"this is a bug in lstmkit: {type(error).__name__}: {error}{place}",
         "LSTMKIT_DEBUG=1 shows the whole traceback; please report it with the command",

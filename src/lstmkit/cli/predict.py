@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +42,7 @@ def predict(
     if output != checks.STREAM:
         checks.output(output, [model, *data], checks.TABLES)
     if plot:
-        checks.output(plot, [model, *data, output], checks.PICTURES)
+        checks.output(plot, [model, *data], checks.PICTURES)
     from lstmkit.tasks.estimator import load
 
     answer(load(model), source, output, plot, as_json, console)
@@ -55,17 +59,30 @@ def answer(
     """Predict, write the table, draw."""
     from lstmkit.readers.tables import write_table
 
-    frame = estimator.predict(source)
+    with twice(source) as data:
+        frame = estimator.predict(data)
+        figure = estimator.plot(data, frame) if plot else None
     if as_json and output == checks.STREAM:
         console.json({"columns": frame.columns, "rows": [list(row) for row in frame.rows()]})
     else:
         write_table(frame, output)
-    if plot:
+    if plot and figure is not None:
         from lstmkit.style import save
 
-        save(estimator.plot(source, frame), Path(plot))
+        save(figure, plot)
     if output != checks.STREAM:
-        summary = {"output": output, "rows": len(frame), "plot": plot}
         if as_json:
-            console.json(summary)
+            console.json({"output": output, "rows": len(frame), "plot": plot})
         console.say(f"{len(frame)} rows in {output}" + (f", drawn in {plot}" if plot else ""))
+
+
+@contextmanager
+def twice(source: str | list[str]) -> Iterator[str | list[str]]:
+    """`source`, or standard input as a file for as long as it is needed, to be read twice."""
+    if source != checks.STREAM:
+        yield source
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "standard-input.csv"
+        path.write_bytes(sys.stdin.buffer.read())
+        yield str(path)

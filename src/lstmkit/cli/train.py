@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import glob
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from lstmkit.cli.console import Console, Invocation, plain, shared
 from lstmkit.cli.main import nearest
 from lstmkit.errors import Interrupted, UserError
 from lstmkit.tasks import catalog
+from lstmkit.tasks.estimator import Option
 
 CHECKPOINT = ".checkpoint"
 
@@ -42,40 +44,46 @@ def train() -> None:
     """Train a model of TASK on DATA, score it on rows held out, and save it."""
 
 
+class TaskCommand(click.Command):
+    """`lstmkit train TASK`, its options in sections."""
+
+    sections: dict[str, list[str]]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """A section a group; options of no group come first."""
+        grouped = {name for names in self.sections.values() for name in names}
+        params = [p for p in self.get_params(ctx) if isinstance(p, click.Option)]
+        own = [p.name for p in params if p.name not in grouped]
+        for title, names in {"options": own, **self.sections}.items():
+            chosen = [p for p in params if p.name in names]
+            records = [r for p in chosen if (r := p.get_help_record(ctx)) is not None]
+            with formatter.section(title.capitalize()):
+                formatter.write_dl(records)
+
+
 def build(task: str) -> click.Command:
-    """`lstmkit train TASK`: DATA, -o, what all tasks share, and the task's own options."""
+    """`lstmkit train TASK`: DATA, -o, --resume, --from, and what its estimator declares."""
     estimator = catalog.resolve(task)
-    common = shared_options()
-    taken = {option.name for option in common}
-    own = [declare(option) for option in estimator.OPTIONS if option.name not in taken]
     data = click.Argument(["data"], nargs=-1, required=True, metavar="DATA...")
-    command = click.Command(
+    about = (estimator.__doc__ or task).split("\n\n")
+    command = TaskCommand(
         task,
-        params=[data, *own, *common],
+        params=[data, *general_options(), *map(declare, estimator.OPTIONS)],
         callback=functools.partial(run, task),
-        help=estimator.__doc__.partition("\n\n")[0],
-        short_help=estimator.__doc__.partition("\n")[0],
-        epilog="DATA are files, or - for standard input.",
+        help="\n\n".join(about[:2]),
+        short_help=about[0],
+        epilog="DATA are files of one kind, or - for standard input.",
     )
+    command.sections = {}
+    for option in estimator.OPTIONS:
+        command.sections.setdefault(option.group, []).append(option.name)
     return shared(command)
 
 
-def shared_options() -> list[click.Option]:
-    """The options of every `train`."""
-    positive = click.IntRange(min=1)
-    minutes = click.FloatRange(min=0, min_open=True)
+def general_options() -> list[click.Option]:
+    """What `train` itself needs."""
     return [
         click.Option(["-o", "--output"], required=True, metavar="MODEL", help="The model file."),
-        click.Option(["--minutes"], type=minutes, help="Stop after so many minutes."),
-        click.Option(["--epochs"], type=positive, help="Stop after so many epochs."),
-        click.Option(["--seed"], type=click.IntRange(min=0), help="Same seed, same model."),
-        click.Option(
-            ["--size"],
-            type=click.Choice(["tiny", "small", "medium", "large"]),
-            help="How large a network.",
-        ),
-        click.Option(["--device"], type=click.Choice(["auto", "cpu", "cuda"]), help="Where."),
-        click.Option(["--threads"], type=positive, help="CPU threads."),
         click.Option(["--resume"], is_flag=True, help="Go on where Ctrl-C or a crash stopped."),
         click.Option(
             ["--from", "warm_start"], metavar="MODEL", help="Start from the weights of a model."
@@ -83,13 +91,16 @@ def shared_options() -> list[click.Option]:
     ]
 
 
-def declare(option: Any) -> click.Option:
-    """One of an estimator's options as click's."""
+def declare(option: Option) -> click.Option:
+    """One of an estimator's options as click's; None where it is left out."""
     flag = f"--{option.name.replace('_', '-')}"
+    preset = option.default if isinstance(option.default, str | int | float) else None
+    default = "" if preset is None or option.type is bool else f" [default: {preset}]"
+    about = option.help + default
     if option.type is bool:
-        return click.Option([f"{flag}/--no-{flag[2:]}"], default=None, help=option.help)
-    kind = click.Choice(list(option.choices)) if option.choices else option.type
-    return click.Option([flag], type=kind, metavar=option.metavar, help=option.help)
+        return click.Option([f"{flag}/--no-{flag[2:]}"], default=None, help=about)
+    kind: Any = click.Choice(option.choices) if option.choices else option.type
+    return click.Option([flag], type=kind, metavar=option.metavar, help=about)
 
 
 def run(
@@ -110,7 +121,8 @@ def run(
     model = catalog.resolve(task)(**given)
     fit(model, source, checkpoint, resume, warm_start, console)
     model.save(output)
-    checkpoint.unlink(missing_ok=True)
+    for left in checkpoint.parent.glob(f"{glob.escape(checkpoint.name)}*"):
+        left.unlink()
     finish(model, data, output, as_json, console)
 
 
@@ -151,7 +163,7 @@ def fit(
     try:
         model.fit(
             source,
-            callbacks=[RichProgress(quiet=console.quiet)],
+            callbacks=[Notes(model, console), RichProgress(quiet=console.quiet)],
             checkpoint=checkpoint,
             resume=resume,
             warm_start=warm_start,
@@ -163,9 +175,21 @@ def fit(
         raise Interrupted(f"to go on: {typed.again('--resume')}") from stop
 
 
-def finish(
-    model: Any, data: tuple[str, ...], output: str, as_json: bool, console: Console
-) -> None:
+class Notes:
+    """A training callback that says, before the first step, what was inferred from the data."""
+
+    def __init__(self, model: Any, console: Console) -> None:
+        self.model, self.console, self.said = model, console, False
+
+    def on_start(self, plan: Any, description: str = "") -> None:
+        """Said once, though a task may train twice."""
+        if not self.said:
+            for note in self.model.notes_:
+                self.console.note(note)
+            self.said = True
+
+
+def finish(model: Any, data: tuple[str, ...], output: str, as_json: bool, console: Console) -> None:
     """The held-out report, where the model is, and the next command."""
     if as_json:
         console.json({"saved": output, **plain(model.report_.to_dict())})

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 from lstmkit.errors import UserError
 
 if TYPE_CHECKING:
+    from lstmkit.evaluation.report import Report
     from lstmkit.modelfile import ModelFile
 
 SIZES = ("tiny", "small", "medium", "large")
@@ -107,6 +108,22 @@ class Estimator:
                     f"{option.name} must be {kind} {'from 0' if lowest == 0 else 'above 0'}",
                     got=repr(value),
                 )
+
+    def fit(self, *args: Any, **options: Any) -> Self:
+        """Learn from data; a task says which options it takes."""
+        raise NotImplementedError
+
+    def evaluate(self, *args: Any, **options: Any) -> Report:
+        """Score the model on what it has not seen."""
+        raise NotImplementedError
+
+    def predict(self, *args: Any, **options: Any) -> Any:
+        """The model's answers, in the kind of frame that was given."""
+        raise NotImplementedError
+
+    def trace(self, *args: Any, **options: Any) -> Any:
+        """What the gates did."""
+        raise NotImplementedError
 
     def contents(self) -> dict[str, Any]:
         """What `save` writes: config, program and tensors of the fitted model."""

@@ -75,8 +75,8 @@ class TrainingPlan:
 
     def decides(self) -> dict[str, Any]:
         """The settings that decide the weights, as JSON values."""
-        names = ("epochs", "minutes", "steps_per_epoch", "learning_rate", "weight_decay")
-        names += ("clip", "schedule", "patience", "seed")
+        names = ["epochs", "minutes", "steps_per_epoch", "learning_rate", "weight_decay"]
+        names += ["clip", "schedule", "patience", "seed"]
         return {**{name: getattr(self, name) for name in names}, **self.identity}
 
     def fraction(self, steps: int, seconds: float) -> float:
