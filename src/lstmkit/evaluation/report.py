@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import math
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 MODEL = "model"
 MARK = " *"
+BEST = "* best of its row"
 HEADLINES = ("mase", "perplexity", "wer", "bleu", "vus_pr", "macro_f1", "accuracy")
 
 
@@ -89,7 +91,7 @@ class Report:
         """The lines under the table: the mark, the sample, memory's worth, notes."""
         marked = any(self.best(name) for name in self.metrics)
         sample = ", ".join(f"{k.replace('_', ' ')} {_word(v)}" for k, v in self.data.items())
-        lines = ["* best of its row" if marked else "", f"data: {sample}" if sample else ""]
+        lines = [BEST if marked else "", f"data: {sample}" if sample else ""]
         return [line for line in [*lines, self.memory_line(), *self.notes] if line]
 
     def best(self, name: str) -> str | None:
@@ -155,7 +157,9 @@ class Report:
         for axes, name in zip(panels, names, strict=False):
             self._panel(axes, name)
         style.headline(figure, f"{self.task}: model and baselines")
-        style.caption(figure, "\n".join(self.remarks()))
+        whisker = ["line on a bar: 95 % interval"] if self.intervals else []
+        lines = [*whisker, *(line for line in self.remarks() if line != BEST)]
+        style.caption(figure, "\n".join(textwrap.fill(line, 110) for line in lines))
         if path is not None:
             style.save(figure, path)
         return figure
@@ -166,10 +170,20 @@ class Report:
         values = [self.columns()[w].get(name, math.nan) for w in who]
         colours = [style.COLOURS["forecast" if w == MODEL else "baseline"] for w in who]
         known = [v if math.isfinite(v) else 0.0 for v in values]
-        bars = axes.barh([w.replace("_", " ") for w in who], known, color=colours, height=0.7)
-        axes.bar_label(bars, [number(v) for v in values], padding=4, fontsize=8)
+        axes.barh([w.replace("_", " ") for w in who], known, color=colours, height=0.7)
+        ends = [max(v, 0.0) for v in known]
         if span := _finite(self.intervals.get(name)):
             axes.hlines(0, *span, color=style.INK, linewidth=1.0)
+            ends[0] = max(ends[0], span[1])
+        for row, end in enumerate(ends):
+            axes.annotate(
+                number(values[row]),
+                (end, row),
+                (4, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=8,
+            )
         axes.invert_yaxis()
         axes.margins(x=0.15)
         unit = measures.unit(name, str(self.data.get("unit", "")))

@@ -41,7 +41,14 @@ SHARED = (
     Option("batch_size", int, None, "Windows in a batch.", metavar="N", group="training"),
     Option("seed", int, 0, "Same seed, same model.", metavar="N", group="training"),
     Option("device", str, "auto", "Where to train.", ("auto", "cpu", "cuda"), group="training"),
-    Option("threads", int, None, "CPU threads.", metavar="N", group="training"),
+    Option(
+        "threads",
+        int,
+        None,
+        "CPU threads; left out, as many as pay for the size.",
+        metavar="N",
+        group="training",
+    ),
     Option(
         "log_dir", str, None, "Write CSV and TensorBoard logs.", metavar="DIR", group="training"
     ),

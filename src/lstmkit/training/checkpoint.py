@@ -82,13 +82,21 @@ def load(path: Path, run: Run, plan: TrainingPlan) -> None:
     facts = _facts(path, metadata)
     _same_settings(path, facts["decides"], plan.decides())
     tensors = _to_torch(arrays, facts["bfloat16"])
-    weights = _under("weights", tensors)
-    _same_shapes(path, weights, run.module.state_dict())
-    run.module.load_state_dict(weights)
-    run.optimizer.load_state_dict(_unflatten(tensors, facts["optimizer"]))
-    run.best = _under("best", tensors)
+    _same_shapes(path, _under("weights", tensors), run.module.state_dict())
+    if best := _under("best", tensors):
+        _same_shapes(path, best, run.module.state_dict())
+    try:
+        _restore(run, tensors, facts)
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise UserError(f"{path} is damaged", got=str(error)) from error
+
+
+def _restore(run: Run, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     run.history = History(**_history(facts["history"]))
     run.cursor = Cursor(**facts["cursor"])
+    run.best = _under("best", tensors)
+    run.module.load_state_dict(_under("weights", tensors))
+    run.optimizer.load_state_dict(_unflatten(tensors, facts["optimizer"]))
     torch.set_rng_state(tensors["rng/cpu"])
     if "rng/cuda" in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors["rng/cuda"])

@@ -88,7 +88,7 @@ class StopRequest:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._mine:
+        if self._mine and self._before is not None:  # None: a handler that is not Python's
             signal.signal(signal.SIGINT, self._before)
 
     def _note(self, number: int, frame: FrameType | None) -> None:

@@ -166,7 +166,10 @@ class Loop:
         done = self.state.cursor.step
         if not done:
             return itertools.islice(self.batches(self.history.epochs), self.plan.steps_per_epoch)
-        with torch.random.fork_rng():  # whatever the skipped batches draw was drawn before
+        cuda = [self.fabric.device] if self.fabric.device.type == "cuda" else []
+        with torch.random.fork_rng(
+            devices=cuda
+        ):  # whatever the skipped batches draw was drawn before
             rest = iter(self.batches(self.history.epochs))
             for _ in itertools.islice(rest, done):
                 pass
@@ -255,7 +258,7 @@ class Loop:
             return "epochs"
         if self.out_of_time():
             return "minutes"
-        return "early" if plan.patience is not None and waited > plan.patience else ""
+        return "early" if plan.patience is not None and waited >= plan.patience else ""
 
     def out_of_time(self) -> bool:
         """Whether `minutes` leave no more than the time to close an epoch."""

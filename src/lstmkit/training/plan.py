@@ -57,11 +57,12 @@ class TrainingPlan:
         """Raises UserError naming the first value that cannot be."""
         if self.epochs is None and self.minutes is None:
             raise UserError("how long to train is not said", hint="--epochs 20 or --minutes 5")
-        for name in ("epochs", "minutes", "steps_per_epoch", "learning_rate", "clip", "threads"):
+        positive = ("epochs", "minutes", "steps_per_epoch", "learning_rate", "clip")
+        for name in (*positive, "patience", "threads"):
             value = getattr(self, name)
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise UserError(f"{name} is out of range", got=f"{value}", expected="more than 0")
-        for name in ("weight_decay", "patience", "seed"):
+        for name in ("weight_decay", "seed"):
             value = getattr(self, name)
             if value is not None and not (value >= 0 and math.isfinite(value)):
                 raise UserError(f"{name} is out of range", got=f"{value}", expected="0 or more")

@@ -24,7 +24,7 @@ DAYS = {  # length of each cycle that the calendar knows
     "month_of_year": 365.25,
 }
 SEASONS = {24: 14, 7: 16, 5: 24, 96: 7, 52: 3, 12: 5, 4: 6, 1: 16}  # season: seasons looked back
-STEPS = 28  # of the LSTM that are aimed at, past and future
+STEPS = 32  # of the LSTM that are aimed at, past and future
 MOST_STEPS = 96
 
 
