@@ -33,7 +33,13 @@ def function(case: Case, backend: str, trace: bool = True) -> tuple[Any, tuple[T
     return f, tuple(p.detach().clone().requires_grad_() for p in point)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+def weighed(case: Case) -> Any:
+    """Big cases are slow: there is a small one for each of their parts."""
+    parameters = sum(p.numel() for p in case.make().parameters())
+    return pytest.param(case, id=case.name, marks=[pytest.mark.slow] if parameters > 800 else [])
+
+
+@pytest.mark.parametrize("case", [weighed(c) for c in CASES])
 def test_first_derivatives(case: Case) -> None:
     if case.H > 8:
         case = Case(case.name, T=2, B=2, I=2, H=5)
@@ -60,7 +66,15 @@ def test_second_derivatives(case: Case) -> None:
     assert torch.autograd.gradgradcheck(f, point, fast_mode=True, atol=1e-6)
 
 
-@pytest.mark.parametrize("layer", [{}, DEEP, {"proj_size": 1}], ids=["plain", "deep", "projected"])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        pytest.param({}, id="plain"),
+        pytest.param({"proj_size": 1}, id="projected"),
+        pytest.param({"num_layers": 2}, id="deep"),
+        pytest.param(DEEP, id="deep-both-ways", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("lengths", [None, (3, 1)], ids=["dense", "ragged"])
 def test_second_derivatives_of_the_vendor_path(layer: Any, lengths: Any) -> None:
     """oneDNN refuses to be differentiated twice; the replay through the operator does it."""
