@@ -11,40 +11,39 @@ from torch import Tensor
 from torch.func import functional_call
 
 import lstmkit
+from lstmkit.layers.trace import FIELDS
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported")
 
 
-def function(case: Case, backend: str, trace: bool = True) -> tuple[Any, tuple[Tensor, ...]]:
-    """The call as a function of input, states and parameters, and a point to check it at."""
+def function(case: Case, backend: str, trace: bool = True) -> tuple[Any, Tensor]:
+    """The call as a function of one vector (input, states and parameters end to end) to one vector
+    of all results, trace included, and a point to check it at."""
     layer, call = case.make(backend), case.call()
     names = [name for name, _ in layer.named_parameters()]
-    hx = call.pop("hx", ())
+    parts = [case.input().nan_to_num(), *call.pop("hx", ()), *layer.parameters()]
+    sizes, shapes = [p.numel() for p in parts], [p.shape for p in parts]
+    states = len(parts) - 1 - len(names)
 
-    def f(x: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+    def f(point: Tensor) -> Tensor:
         layer.generator = torch.Generator().manual_seed(3)
-        states, weights = rest[: len(hx)], dict(zip(names, rest[len(hx) :], strict=True))
-        given = {**call, "hx": tuple(states)} if hx else call
+        pieces = zip(point.split(sizes), shapes, strict=True)
+        x, *rest = (piece.view(shape) for piece, shape in pieces)
+        given = {**call, "hx": tuple(rest[:states])} if states else call
+        weights = dict(zip(names, rest[states:], strict=True))
         found = functional_call(layer, weights, (x,), {**given, "trace": trace})
-        kept = (found[2].input_gate, found[2].forget_gate, found[2].cell) if trace else ()
-        return (found[0], *found[1], *kept)
+        kept = [getattr(found[2], name) for name in FIELDS] if trace else []
+        return torch.cat([r.flatten() for r in (found[0], *found[1], *kept)])
 
-    point = (case.input().nan_to_num(), *hx, *layer.parameters())
-    return f, tuple(p.detach().clone().requires_grad_() for p in point)
-
-
-def weighed(case: Case) -> Any:
-    """Big cases are slow: there is a small one for each of their parts."""
-    parameters = sum(p.numel() for p in case.make().parameters())
-    return pytest.param(case, id=case.name, marks=[pytest.mark.slow] if parameters > 800 else [])
+    return f, torch.cat([p.detach().flatten() for p in parts]).requires_grad_()
 
 
-@pytest.mark.parametrize("case", [weighed(c) for c in CASES])
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 def test_first_derivatives(case: Case) -> None:
     if case.H > 8:
         case = Case(case.name, T=2, B=2, I=2, H=5)
     f, point = function(case, "reference")
-    assert torch.autograd.gradcheck(f, point, fast_mode=True, atol=1e-6)
+    assert torch.autograd.gradcheck(f, (point,), fast_mode=True, atol=1e-6)
 
 
 SMALL = {"T": 3, "B": 2, "I": 2, "H": 2}
@@ -63,7 +62,7 @@ TWICE = [
 @pytest.mark.parametrize("case", TWICE, ids=lambda c: c.name)
 def test_second_derivatives(case: Case) -> None:
     f, point = function(case, "reference", trace=not case.layer.get("recompute"))
-    assert torch.autograd.gradgradcheck(f, point, fast_mode=True, atol=1e-6)
+    assert torch.autograd.gradgradcheck(f, (point,), fast_mode=True, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +79,7 @@ def test_second_derivatives_of_the_vendor_path(layer: Any, lengths: Any) -> None
     """oneDNN refuses to be differentiated twice; the replay through the operator does it."""
     case = Case("vendor", **SMALL, layer=layer, lengths=lengths, initial=True)
     f, point = function(case, "vendor", trace=False)
-    assert torch.autograd.gradgradcheck(f, point, fast_mode=True, atol=1e-6)
+    assert torch.autograd.gradgradcheck(f, (point,), fast_mode=True, atol=1e-6)
 
 
 def test_double_backward_of_float32_equals_float64() -> None:

@@ -13,9 +13,7 @@ GUIDES = sorted((Path(__file__).parent.parent.parent / "docs").rglob("*.md"))
 
 @pytest.mark.slow
 @pytest.mark.parametrize("guide", GUIDES, ids=[g.stem for g in GUIDES])
-def test_python_blocks_run(
-    guide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_python_blocks_run(guide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", guide.read_text(), re.DOTALL)
     assert blocks, f"{guide} shows no Python"

@@ -86,6 +86,27 @@ def test_interrupted_in_the_middle_and_resumed(tmp_path: Path, step: int) -> Non
     assert history.train_loss == whole.train_loss
 
 
+def test_the_best_weights_outlive_an_interruption(tmp_path: Path) -> None:
+    def run(callbacks: Any = (), **options: Any) -> str:
+        module = runner.network()
+        scores = iter([1.0, 3.0, 2.0, 2.0][options.pop("scored", 0) :])
+        plan = runner.plan(**options)
+        fit(
+            module,
+            runner.batches,
+            runner.loss,
+            plan,
+            validate=lambda _: next(scores),
+            callbacks=callbacks,
+        )
+        return runner.digest(module)
+
+    path = tmp_path / "run.checkpoint"
+    with pytest.raises(Interrupted):
+        run([At(15, press_ctrl_c)], checkpoint=path)
+    assert run(checkpoint=path, resume=True, scored=2) == run()
+
+
 def test_ctrl_c_without_a_checkpoint_is_a_plain_one() -> None:
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt) as stop:
@@ -123,16 +144,16 @@ def test_without_a_file_resume_starts_at_the_beginning(tmp_path: Path) -> None:
 
 def test_used_minutes_count(tmp_path: Path) -> None:
     path = tmp_path / "run.checkpoint"
-    options = {"epochs": None, "minutes": 30.0, "checkpoint": path}
+    options = {"epochs": None, "minutes": 10 / 60, "checkpoint": path}
     with pytest.raises(Interrupted):
         train(runner.network(), [At(3, press_ctrl_c)], **options)
     arrays, metadata = read_tensors(path)
     facts = json.loads(metadata["lstmkit_training"])
-    facts["history"]["seconds"] = 1799.9999
+    facts["history"]["seconds"] = 9.9999
     write_tensors(path, arrays, {"lstmkit_training": json.dumps(facts)})
     history = train(runner.network(), resume=True, **options)
     assert history.stopped == "minutes"
-    assert history.steps == 4 and history.seconds > 1799
+    assert history.steps == 4 and history.seconds > 9.9
 
 
 @pytest.mark.parametrize(

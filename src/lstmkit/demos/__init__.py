@@ -1,5 +1,0 @@
-"""What `lstmkit demo` runs: name -> module:function, without importing any."""
-
-from __future__ import annotations
-
-DEMOS = {"forecast": "lstmkit.demos.forecast:run"}

@@ -1,1 +1,0 @@
-"""Forecasting: many time series, one model, quantiles for every step ahead."""

@@ -1,0 +1,58 @@
+"""The README's Python prints what the README says; examples and notebooks run."""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_python_of_the_readme_prints_what_it_says(capsys: pytest.CaptureFixture[str]):
+    code, printed = re.search(r"```python\n(.*?)```\n```\n(.*?)```", README, re.DOTALL).groups()
+    exec(compile(code, "README.md", "exec"), {})
+    assert capsys.readouterr().out == printed
+
+
+def test_figures_of_the_readme_are_those_of_the_results():
+    found = json.loads((ROOT / "benchmarks" / "results" / "forecast_m4.json").read_text())
+    ours = found["report"]["metrics"]
+    naive = found["report"]["baselines"]["seasonal_naive"]
+    winner = found["published"]["ES-RNN, 1st of M4"]
+    row = next(line for line in README.splitlines() if line.startswith("| Forecasting"))
+    assert f"sMAPE {ours['smape']:.2f}, MASE {ours['mase']:.3f}" in row
+    assert f"seasonal naive {naive['smape']:.2f}, {naive['mase']:.3f}" in row
+    assert f"{winner['smape']:.2f}, {winner['mase']:.3f}" in row
+    assert found["command"] in README and found["date"] in README
+    assert f"{found['fit_seconds']:.0f} s of training" in README
+
+
+def test_links_of_the_readme_lead_somewhere():
+    links = re.findall(r"\]\(((?!http)[^)#]+)\)", README)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+@pytest.mark.slow
+def test_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("sys.argv", ["forecast.py", str(tmp_path)])
+    runpy.run_path(str(ROOT / "examples" / "forecast.py"), run_name="__main__")
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"forecast.png", "gates.png", "co2.safetensors"}
+
+
+@pytest.mark.slow
+def test_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    notebook = json.loads((ROOT / "examples" / "forecast.ipynb").read_text())
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert cells and not any(cell["outputs"] for cell in cells)
+    namespace: dict[str, object] = {}
+    for cell in cells:
+        exec("".join(cell["source"]), namespace)
+    assert (tmp_path / "co2.safetensors").exists()
