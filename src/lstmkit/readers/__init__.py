@@ -1,0 +1,6 @@
+"""Readers bring a user's data in: one module a kind of source, nothing of torch, layers or tasks.
+
+`calendar` (numpy) knows steps of time; `tables` reads CSV, Parquet and frames into series, with the
+help of `files` (bytes to columns), `columns` (which column is what), `timestamps` (text to times)
+and `grid` (rows to regular steps).
+"""

@@ -1,0 +1,1 @@
+"""Forecasting: many time series, one model, quantiles for every step ahead."""

@@ -1,0 +1,87 @@
+"""What the LSTM did over a window: its gates and cell at every step, past and future."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lstmkit.readers.calendar import step_times
+from lstmkit.tasks.forecast.features import decode, encode, inputs
+from lstmkit.tasks.forecast.scoring import ENTRY, Model
+
+if TYPE_CHECKING:
+    from lstmkit.tasks.forecast.data import Corpus
+
+FIELDS = ("input_gate", "forget_gate", "candidate", "output_gate", "cell")
+
+
+@dataclass(frozen=True)
+class ForecastTrace:
+    """Gates over the last window of N series and on over their forecast.
+
+    Attributes:
+        ids: one per series.
+        time: (N, T) first row of each step; the last `future_steps` of the T lie in the future.
+        series: (N, T) mean of the rows that a step covers: observed ones, then forecast medians.
+        layers: per layer, field name -> (T, N, H), gates after their nonlinearity.
+        future_steps: steps without rows to read.
+    """
+
+    ids: tuple[tuple[Any, ...], ...]
+    time: np.ndarray
+    series: np.ndarray
+    layers: tuple[Mapping[str, np.ndarray], ...]
+    future_steps: int
+
+    def plot(self, series: int = 0, layer: int = 0, **options: Any) -> Any:
+        """A matplotlib figure of one series; options as `style.plot_gates`."""
+        from lstmkit.style import plot_gates
+
+        fields = {name: values[:, series] for name, values in self.layers[layer].items()}
+        given = {"time": self.time[series], "series": self.series[series], **options}
+        return plot_gates(fields, **given)
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{k}</td>"
+            + "".join(f"<td>{layer[f].mean():.3f}</td>" for f in FIELDS)
+            + "</tr>"
+            for k, layer in enumerate(self.layers)
+        )
+        head = "".join(f"<th>mean {f.replace('_', ' ')}</th>" for f in FIELDS)
+        return f"<table><thead><tr><th>layer</th>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def record(model: Model, corpus: Corpus, ids: Sequence[tuple[Any, ...]]) -> ForecastTrace:
+    """Run the last window of every series and keep what the LSTM's operations report."""
+    shape, layers = model.shape, []
+    past, _ = corpus.rows(np.arange(len(corpus)), corpus.lengths)
+    window, last = encode(past), corpus.times[corpus.stop - 1]
+
+    def observe(operation: Any, outputs: Mapping[str, np.ndarray]) -> None:
+        if operation.kind == "lstm":
+            layers.append({f: np.swapaxes(outputs[f], 0, 1) for f in FIELDS})
+
+    outputs, _ = model.program.run(ENTRY, inputs(shape, window, last), observe=observe)
+    median = decode(outputs["quantiles"], window)[..., model.median]
+    offsets = np.arange(-shape.past_steps, shape.future_steps) * shape.segment + 1
+    return ForecastTrace(
+        tuple(ids),
+        step_times(last[:, None], shape.freq, offsets[None, :]),
+        np.concatenate([_means(past, shape.segment), _means(median, shape.segment)], 1),
+        tuple(layers),
+        shape.future_steps,
+    )
+
+
+def _means(rows: np.ndarray, segment: int) -> np.ndarray:
+    """(N, R) -> (N, ceil(R / segment)), means over observed rows, NaN where there are none."""
+    short = -rows.shape[1] % segment
+    padded = np.pad(rows, ((0, 0), (0, short)), constant_values=np.nan)
+    pieces = padded.reshape(len(rows), -1, segment)
+    count = (~np.isnan(pieces)).sum(-1)
+    total = np.nansum(pieces, -1)
+    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
