@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from lstmkit.kernels import registry
 from lstmkit.kernels.contract import DIFFERENTIABLE, Arguments, CellOptions, Result
@@ -224,13 +225,31 @@ lstm_sequence_backward.register_autograd(_double_backward, setup_context=_setup_
 # --- the call that layers make --------------------------------------------------------------------
 
 
+def transformed() -> bool:
+    """Whether functorch transforms, or forward-mode derivatives are taken."""
+    if torch._C._are_functorch_transforms_active():
+        return True
+    return not torch.compiler.is_compiling() and forward_ad._current_level >= 0
+
+
+def _one_dtype(a: Arguments) -> None:
+    dtype = a.input.dtype
+    for name, x in zip(DIFFERENTIABLE, a, strict=False):
+        if x is not None and x.dtype != dtype:
+            raise RuntimeError(
+                f"input and {name} are not the same dtype, found {dtype} and {x.dtype}"
+            )
+
+
 def sequence(a: Arguments, o: CellOptions, *, keep: bool, backend: str) -> Result:
     """One layer, one direction: `keep` asks for gates and cell. Under autocast everything is cast
     to the autocast dtype first."""
     device = a.input.device.type
-    if device != "meta" and torch.is_autocast_enabled(device):
+    autocast = device != "meta" and torch.is_autocast_enabled(device)
+    if autocast and a.input.dtype != torch.float64:
         a = a.to(torch.get_autocast_dtype(device))
-    if torch._C._are_functorch_transforms_active():
+    _one_dtype(a)
+    if transformed():
         return registry.backend("reference").forward(a, o, keep)
     return Result(
         *lstm_sequence(

@@ -43,18 +43,19 @@ class _Stack(torch.autograd.Function):
         with torch.enable_grad():
             results = _call(inner[0], batch_sizes, (inner[1], inner[2]), inner[3:], o)
         ctx.options, ctx.inner, ctx.results = o, inner, results
+        ctx.dtype = results[0].dtype  # not the inputs' under autocast
         ctx.save_for_backward(*tensors, *([] if batch_sizes is None else [batch_sizes]))
         ctx.set_materialize_grads(False)
         return tuple(r.detach() for r in results)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        n = len(ctx.inner)
+        saved = list(ctx.saved_tensors)  # raises where the graph was freed
+        n, keep = len(ctx.inner), torch._C._autograd._get_current_graph_task_keep_graph()
         if torch.is_grad_enabled():
-            saved = list(ctx.saved_tensors)
             sizes = saved[n] if len(saved) > n else None
             inputs, create = [_own_variable(t) for t in saved[:n]], True
-            results = _replay(inputs, sizes, ctx.options)
+            results = _replay([t.to(ctx.dtype) for t in inputs], sizes, ctx.options)
         else:
             results, inputs, create = ctx.results, ctx.inner, False
         given = [(r, g) for r, g in zip(results, grads, strict=True) if g is not None]
@@ -63,10 +64,12 @@ class _Stack(torch.autograd.Function):
             [r for r, _ in given],
             [inputs[k] for k in wanted],
             [g for _, g in given],
-            retain_graph=True,
+            retain_graph=keep or create,
             create_graph=create,
             allow_unused=True,
         )
+        if not keep:
+            ctx.results = None
         by_place = dict(zip(wanted, found, strict=True))
         return (None, None, *(by_place.get(k) for k in range(n)))
 

@@ -31,7 +31,7 @@ def triple(rates: tuple[float, float, float] | None) -> tuple[float, float, floa
 
 
 def check_lengths(lengths: Tensor | None, x: Tensor) -> Tensor | None:
-    """(B,) int64 on x's device."""
+    """(B,) int64 on x's device; None for a batch of nothing."""
     if lengths is None:
         return None
     T, B = x.shape[:2]
@@ -48,7 +48,22 @@ def check_lengths(lengths: Tensor | None, x: Tensor) -> Tensor | None:
             raise UserError(
                 "lengths are outside the sequence", got=f"{low} to {high}", expected=f"0 to {T}"
             )
-    return lengths.to(device=x.device, dtype=torch.int64)
+    return lengths.to(device=x.device, dtype=torch.int64) if B > 0 else None
+
+
+def check_sample_ids(sample_ids: Tensor | None, batch: int, device: torch.device) -> Tensor | None:
+    """(B,) int64 on `device`."""
+    if sample_ids is None:
+        return None
+    ids = torch.as_tensor(sample_ids)
+    ids = ids.reshape(-1) if batch == 1 else ids
+    if ids.shape != (batch,) or ids.is_floating_point() or ids.dtype == torch.bool:
+        raise UserError(
+            "sample_ids must be one whole number a sample",
+            got=f"{ids.dtype} {tuple(ids.shape)}",
+            expected=f"integers ({batch},)",
+        )
+    return ids.to(device=device, dtype=torch.int64)
 
 
 def check_resets(resets: Tensor | None, x: Tensor, batch_first: bool) -> Tensor | None:
@@ -56,7 +71,8 @@ def check_resets(resets: Tensor | None, x: Tensor, batch_first: bool) -> Tensor 
     if resets is None:
         return None
     T, B = x.shape[:2]
-    resets = resets.t() if batch_first else resets
+    resets = torch.as_tensor(resets)
+    resets = resets.t() if batch_first and resets.dim() == 2 else resets
     resets = resets.reshape(T, 1) if resets.shape == (T,) and B == 1 else resets
     if resets.shape != (T, B) or resets.dtype != torch.bool:
         layout = f"({B}, {T})" if batch_first else f"({T}, {B})"

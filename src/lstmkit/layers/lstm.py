@@ -196,7 +196,8 @@ class LSTM(nn.RNNBase):
         """The static description of `self(input, **call)` that decides on the backend."""
         data = input.data if isinstance(input, PackedSequence) else input
         device = data.device.type
-        autocast = device != "meta" and torch.is_autocast_enabled(device)
+        autocast = data.dtype != torch.float64  # which autocast leaves alone
+        autocast = autocast and device != "meta" and torch.is_autocast_enabled(device)
         return Case(
             device=device,
             dtype=torch.get_autocast_dtype(device) if autocast else data.dtype,
@@ -238,11 +239,11 @@ class LSTM(nn.RNNBase):
             output (T, B, D*P) in the input's layout, (h_n, c_n), and the Trace if asked for.
         """
         if isinstance(input, PackedSequence):
-            call = self._packed_call(input, hx, lengths, resets)
+            call = self._packed_call(input, hx, lengths, resets, sample_ids)
         else:
             call = self._padded_call(input, hx, lengths, resets)
-        if sample_ids is not None:
-            call.sample_ids = sample_ids.to(call.x.device)
+            B, device = call.x.shape[1], call.x.device
+            call.sample_ids = arguments.check_sample_ids(sample_ids, B, device)
         call.trace = trace
         call.backend = self._choose(input, lengths, resets)
         output, hidden, traced = run(self, call)
@@ -301,6 +302,7 @@ class LSTM(nn.RNNBase):
         hx: Hidden | None,
         lengths: Tensor | None,
         resets: Tensor | None,
+        sample_ids: Tensor | None,
     ) -> Call:
         if lengths is not None or resets is not None:
             raise UserError(
@@ -315,7 +317,9 @@ class LSTM(nn.RNNBase):
         elif order is not None:
             hx = hx[0].index_select(1, order), hx[1].index_select(1, order)
         self.check_forward_args(data, hx, sizes)
-        return Call(data, hx, None, None, batch_sizes=sizes, sample_ids=order)
+        ids = arguments.check_sample_ids(sample_ids, hx[0].shape[1], data.device)
+        ids = order if ids is None else ids if order is None else ids.index_select(0, order)
+        return Call(data, hx, None, None, batch_sizes=sizes, sample_ids=ids, order=order)
 
     def _expected_cell_size(self, x: Tensor, sizes: Tensor | None) -> tuple[int, int, int]:
         layers, batch, _ = self.get_expected_hidden_size(x, sizes)
@@ -357,6 +361,8 @@ class LSTM(nn.RNNBase):
         self, input: Tensor, hidden: Hidden, batch_sizes: Tensor | None
     ) -> None:
         self.check_input(input, batch_sizes)
+        if len(hidden) != 2:
+            raise RuntimeError("lstm expects two hidden states")
         size = self.get_expected_hidden_size(input, batch_sizes)
         self.check_hidden_size(hidden[0], size, "Expected hidden[0] size {}, got {}")
         size = self._expected_cell_size(input, batch_sizes)

@@ -13,7 +13,7 @@ from torch.nn import functional
 from lstmkit.equations import philox
 from lstmkit.kernels.contract import Arguments, CellOptions, Result, StackOptions
 from lstmkit.kernels.masks import dropout_mask
-from lstmkit.kernels.operators import sequence
+from lstmkit.kernels.operators import sequence, transformed
 from lstmkit.kernels.packing import pack, unpack
 from lstmkit.kernels.recover import recover
 from lstmkit.kernels.stack import run_stack
@@ -36,6 +36,7 @@ class Call:
     resets: Tensor | None
     batch_sizes: Tensor | None = None
     sample_ids: Tensor | None = None
+    order: Tensor | None = None  # of packed samples: sorted position -> the callers' place
     seed: Tensor | None = None
     trace: bool = False
     backend: str = "reference"
@@ -66,7 +67,7 @@ def _seed(layer: LSTM) -> Tensor | None:
 
 def _eager() -> bool:
     """False where a graph is captured or functorch transforms: there all goes by the operator."""
-    return not torch.compiler.is_compiling() and not torch._C._are_functorch_transforms_active()
+    return not torch.compiler.is_compiling() and not transformed()
 
 
 def _whole_stack(layer: LSTM, call: Call) -> bool:
@@ -92,8 +93,8 @@ def _packed(layer: LSTM, call: Call) -> tuple[Tensor, Hidden, list[LayerTrace]]:
     padded.seed, padded.trace, padded.backend = call.seed, call.trace, call.backend
     output, hidden, traces = _layers(layer, padded)
     data, _ = torch._VF._pack_padded_sequence(output, lengths, False)
-    if call.sample_ids is not None:
-        back = call.sample_ids.argsort()
+    if call.order is not None:
+        back = call.order.argsort()
         traces = [t.reordered(back) for t in traces]
     return data, hidden, traces
 

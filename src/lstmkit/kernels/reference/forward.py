@@ -101,5 +101,7 @@ def _masked(x: Tensor, valid: Tensor | None) -> Tensor:
 
 
 def _own(state: Tensor, initial: Tensor) -> Tensor:
-    """A result must not alias an argument."""
-    return state.clone() if state is initial else state
+    """A result must not alias an argument, and is contiguous as the operator promises."""
+    if state is initial:
+        return state.clone(memory_format=torch.contiguous_format)
+    return state.contiguous()
