@@ -141,6 +141,7 @@ def plot_gates(
     series_label: str = "",
     title: str = "",
     note: str = "",
+    ahead: int = 0,
 ) -> Figure:
     """The gates of one layer over one sequence: means, and every unit as a row of a heat map.
 
@@ -152,6 +153,7 @@ def plot_gates(
         series_label: its name and unit.
         title: the headline.
         note: the caption: model, sample, units.
+        ahead: how many of the last steps lie in the future; a dashed line sets them off.
     """
     gates = {name: np.asarray(fields[f"{name}_gate"], float) for name in GATE_PANELS}
     inner = {name: np.asarray(fields[name], float) for name in ("candidate", "cell")}
@@ -159,7 +161,8 @@ def plot_gates(
     order = np.argsort(gates["forget"].mean(axis=0), kind="stable")
     heights = [1.25] * (series is not None) + [1.25, 0.8, 0.8, 0.8, 0.8, 0.8]
     figure = canvas(9.0, 1.35 * sum(heights))
-    axes = list(figure.subplots(len(heights), 1, sharex=True, height_ratios=heights))
+    panels = list(figure.subplots(len(heights), 1, sharex=True, height_ratios=heights))
+    axes = list(panels)
     if series is not None:
         _draw_series(axes.pop(0), steps, series, series_label)
     _draw_means(axes.pop(0), steps, gates)
@@ -167,12 +170,26 @@ def plot_gates(
         _heat(figure, axes.pop(0), steps, values[:, order], name)
     for name, values in inner.items():
         _heat(figure, axes.pop(0), steps, values[:, order], name, signed=True)
+    if 0 < ahead < len(steps):
+        _set_off(panels, steps, ahead)
     date_axis(figure.axes[0], steps)
     headline(figure, title)
     hidden = gates["forget"].shape[1]
     rows = f"{hidden} units, one a row, sorted by their mean forget gate."
     caption(figure, f"{note} {rows}".strip())
     return figure
+
+
+def _set_off(panels: list[Axes], steps: np.ndarray, ahead: int) -> None:
+    """A dashed line half a step before the first step that nothing was read at."""
+    last, first = steps[-ahead - 1], steps[-ahead]
+    border = last + (first - last) / 2
+    for axes in panels:
+        axes.axvline(border, color=INK, linestyle="--", linewidth=0.8)
+    panels[0].annotate(
+        "the forecast begins", (border, 1.0), xycoords=("data", "axes fraction"),
+        xytext=(4, -9), textcoords="offset points", fontsize=7.5, color=QUIET,
+    )  # fmt: skip
 
 
 GATE_PANELS = ("input", "forget", "output")

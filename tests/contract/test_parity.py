@@ -52,9 +52,11 @@ def runs(backend: str, case: Case, dtype: torch.dtype) -> bool:
     return registry.backend(backend).supports(layer.case(case.input(dtype), **case.call())) is None
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("case", CASES, ids=IDS)
+@pytest.mark.parametrize(
+    ("case", "dtype"),
+    [pytest.param(c, dtype, id=f"{c.name}-{dtype}") for c in CASES for dtype in c.dtypes],
+)
 def test_agrees_with_float64(case: Case, backend: str, dtype: torch.dtype) -> None:
     if not runs(backend, case, dtype):
         with pytest.raises(UserError, match="cannot run"):

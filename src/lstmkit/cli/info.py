@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from typing import Any
 
@@ -79,8 +80,25 @@ def describe(path: str) -> dict[str, Any]:
         "parameters": sum(array.size for array in program.weights.values()),
         "bytes": sum(array.nbytes for array in program.weights.values()),
         **model.config,
+        **training_cut(model),
         "provenance": model.provenance,
     }
+
+
+def training_cut(model: Any) -> dict[str, Any]:
+    """The latest rows that were learnt from: before the held-out score, and in the end."""
+    if "seen/cut" not in model.tensors:
+        return {}
+    names = {"scored_after_learning_to": "seen/cut", "learnt_to": "seen/end"}
+    integer = model.config["columns"]["freq"].endswith("i")
+    latest = {name: int(model.tensors[key].max()) for name, key in names.items()}
+    return {"training_cut": {k: v if integer else moment(v) for k, v in latest.items()}}
+
+
+def moment(microseconds: int) -> str:
+    """An ISO date, with the time of day where there is one."""
+    found = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=microseconds)
+    return found.replace(tzinfo=None).isoformat(" ").removesuffix(" 00:00:00")
 
 
 def entry_point(entry: Any) -> dict[str, dict[str, str]]:

@@ -91,7 +91,12 @@ def nearest(word: str, words: Any) -> str:
     return f"; did you mean {found[0]!r}?" if found else f"; there is {', '.join(words)}"
 
 
-@click.group(cls=House, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    "lstmkit",
+    cls=House,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(lstmkit.__version__, message="lstmkit %(version)s")
 def cli() -> None:
     """Put a Long Short-Term Memory network to work: from a file to a trained, evaluated model."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import glob
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,8 +121,8 @@ def run(
     model = catalog.resolve(task)(**given)
     fit(model, source, checkpoint, resume, warm_start, console)
     model.save(output)
-    for left in checkpoint.parent.glob(f"{glob.escape(checkpoint.name)}*"):
-        left.unlink()
+    for left in (checkpoint, checkpoint.with_name(f"{checkpoint.name}.refit")):
+        left.unlink(missing_ok=True)
     finish(model, data, output, as_json, console)
 
 
@@ -194,7 +194,9 @@ def finish(model: Any, data: tuple[str, ...], output: str, as_json: bool, consol
     if as_json:
         console.json({"saved": output, **plain(model.report_.to_dict())})
     else:
-        console.data(str(model.report_))
+        said = [] if console.quiet else model.notes_
+        new = [note for note in model.report_.notes if note not in said]
+        console.data(str(replace(model.report_, notes=new)))
     files = " ".join(data)
     console.say(f"\nmodel: {output}")
     console.say(f"next:  lstmkit predict {output} {files} -o forecast.csv --plot forecast.png")

@@ -112,7 +112,7 @@ def lstm_sequence_backward(
 
 @lstm_sequence_backward.register_fake
 def _(tensors: Sequence[Tensor], present: Sequence[int], *rest: Any) -> list[Tensor]:
-    return [torch.empty_like(x) for x, k in zip(tensors, present, strict=True) if k < GRADIENTS]
+    return [x.new_empty(x.shape) for x, k in zip(tensors, present, strict=True) if k < GRADIENTS]
 
 
 def _unpack(tensors: Sequence[Tensor], present: Sequence[int]) -> Arguments:

@@ -85,11 +85,30 @@ class LSTMCell(nn.RNNCellBase):
                     f"LSTMCell: Expected hx[{k}] to be 1D or 2D, got {value.dim()}D instead"
                 )
 
+    def _check_sizes(self, x: Tensor, hx: tuple[Tensor, Tensor]) -> None:
+        """What torch._VF.lstm_cell checks, in its words."""
+        if x.size(1) != self.input_size:
+            raise RuntimeError(
+                f"input has inconsistent input_size: got {x.size(1)} expected {self.input_size}"
+            )
+        for k, state in enumerate(hx):
+            if state.size(0) != x.size(0):
+                raise RuntimeError(
+                    f"Input batch size {x.size(0)} doesn't match hidden{k} batch size "
+                    f"{state.size(0)}"
+                )
+            if state.size(1) != self.hidden_size:
+                raise RuntimeError(
+                    f"hidden{k} has inconsistent hidden_size: got {state.size(1)}, "
+                    f"expected {self.hidden_size}"
+                )
+
     def _step(self, x: Tensor, hx: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         if not (self.peephole or self.layer_norm or self.coupled_gates):
             plain = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
             found: tuple[Tensor, Tensor] = torch._VF.lstm_cell(x, hx, *plain)
             return found
+        self._check_sizes(x, hx)
         weights: dict[str, Any] = {name: getattr(self, name, None) for name in Weights._fields}
         a = Arguments(x.unsqueeze(0), *hx, **weights)
         keep = torch.is_grad_enabled()

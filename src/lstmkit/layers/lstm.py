@@ -239,6 +239,10 @@ class LSTM(nn.RNNBase):
             output (T, B, D*P) in the input's layout, (h_n, c_n), and the Trace if asked for.
         """
         if isinstance(input, PackedSequence):
+            if torch.compiler.is_compiling():  # its shapes are data: not for a graph
+                eager = torch._dynamo.disable(self.forward)
+                given = {"lengths": lengths, "resets": resets, "sample_ids": sample_ids}
+                return eager(input, hx, trace=trace, **given)
             call = self._packed_call(input, hx, lengths, resets, sample_ids)
         else:
             call = self._padded_call(input, hx, lengths, resets)

@@ -36,6 +36,7 @@ class Call:
     resets: Tensor | None
     batch_sizes: Tensor | None = None
     sample_ids: Tensor | None = None
+    packed: bool = False  # padded here from packed data
     order: Tensor | None = None  # of packed samples: sorted position -> the callers' place
     seed: Tensor | None = None
     trace: bool = False
@@ -89,7 +90,7 @@ def _packed(layer: LSTM, call: Call) -> tuple[Tensor, Hidden, list[LayerTrace]]:
     assert call.batch_sizes is not None
     sizes = call.batch_sizes
     x, lengths = torch._VF._pad_packed_sequence(call.x, sizes, False, 0.0, sizes.numel())
-    padded = Call(x, call.hx, lengths.to(x.device), None, sample_ids=call.sample_ids)
+    padded = Call(x, call.hx, lengths.to(x.device), None, packed=True, sample_ids=call.sample_ids)
     padded.seed, padded.trace, padded.backend = call.seed, call.trace, call.backend
     output, hidden, traces = _layers(layer, padded)
     data, _ = torch._VF._pack_padded_sequence(output, lengths, False)
@@ -146,7 +147,7 @@ def _vendor_layer(layer: LSTM, call: Call, arguments: list[Arguments]) -> list[R
     results = []
     for d, (b, y) in enumerate(zip(arguments, output.chunk(len(arguments), -1), strict=True)):
         empty = y.new_empty(0)
-        gates, cell = recover(b, y, bool(d)) if call.trace else (empty, empty)
+        gates, cell = recover(b.to(y.dtype), y, bool(d)) if call.trace else (empty, empty)
         results.append(Result(y, h[d], c[d], gates, cell))
     return results
 
@@ -198,10 +199,21 @@ def _weights(layer: LSTM, call: Call, k: int, reverse: bool) -> dict[str, Tensor
 def _between(layer: LSTM, call: Call, x: Tensor, k: int) -> Tensor:
     """Dropout after layer k: one mask a sequence, or a fresh one a step."""
     if layer.generator is None or not layer.dropout:
-        x = functional.dropout(x, layer.dropout, layer.training)
+        x = _plain_dropout(layer, call, x)
     elif layer.training:
         x = x * _mask(call, layer.dropout, philox.DROPOUT, k, x, x.shape[0])
     return _variational(layer, call, x, 1, k)
+
+
+def _plain_dropout(layer: LSTM, call: Call, x: Tensor) -> Tensor:
+    """torch.nn.LSTM's own draw, which goes over packed data where that was given."""
+    if not (call.packed and layer.training and layer.dropout):
+        return functional.dropout(x, layer.dropout, layer.training)
+    assert call.lengths is not None
+    data, sizes = torch._VF._pack_padded_sequence(x, call.lengths.cpu(), False)
+    data = functional.dropout(data, layer.dropout)
+    padded: Tensor = torch._VF._pad_packed_sequence(data, sizes, False, 0.0, x.shape[0])[0]
+    return padded
 
 
 def _variational(layer: LSTM, call: Call, x: Tensor, which: int, k: int) -> Tensor:

@@ -41,7 +41,8 @@ class ForecastTrace:
         from lstmkit.style import plot_gates
 
         fields = {name: values[:, series] for name, values in self.layers[layer].items()}
-        given = {"time": self.time[series], "series": self.series[series], **options}
+        shown = {"time": self.time[series], "series": self.series[series]}
+        given = {**shown, "ahead": self.future_steps, **options}
         return plot_gates(fields, **given)
 
     def _repr_html_(self) -> str:
