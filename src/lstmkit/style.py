@@ -53,6 +53,7 @@ STYLE: dict[str, Any] = {
     "ytick.labelsize": 8.0,
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
+    "axes.axisbelow": True,
     "grid.color": RULE,
     "grid.linewidth": 0.6,
     "lines.linewidth": 1.3,
@@ -139,9 +140,9 @@ def plot_gates(
     time: Any = None,
     series: Any = None,
     series_label: str = "",
+    ahead: int = 0,
     title: str = "",
     note: str = "",
-    ahead: int = 0,
 ) -> Figure:
     """The gates of one layer over one sequence: means, and every unit as a row of a heat map.
 
@@ -151,9 +152,9 @@ def plot_gates(
         time: (T,) positions of the steps, numbers or datetime64; steps from 0 if left out.
         series: (T,) what the layer read, drawn on top of the gates if given.
         series_label: its name and unit.
+        ahead: how many of the last steps lie in the future, set off by a line.
         title: the headline.
         note: the caption: model, sample, units.
-        ahead: how many of the last steps lie in the future; a dashed line sets them off.
     """
     gates = {name: np.asarray(fields[f"{name}_gate"], float) for name in GATE_PANELS}
     inner = {name: np.asarray(fields[name], float) for name in ("candidate", "cell")}
@@ -161,8 +162,7 @@ def plot_gates(
     order = np.argsort(gates["forget"].mean(axis=0), kind="stable")
     heights = [1.25] * (series is not None) + [1.25, 0.8, 0.8, 0.8, 0.8, 0.8]
     figure = canvas(9.0, 1.35 * sum(heights))
-    panels = list(figure.subplots(len(heights), 1, sharex=True, height_ratios=heights))
-    axes = list(panels)
+    axes = list(figure.subplots(len(heights), 1, sharex=True, height_ratios=heights))
     if series is not None:
         _draw_series(axes.pop(0), steps, series, series_label)
     _draw_means(axes.pop(0), steps, gates)
@@ -170,8 +170,7 @@ def plot_gates(
         _heat(figure, axes.pop(0), steps, values[:, order], name)
     for name, values in inner.items():
         _heat(figure, axes.pop(0), steps, values[:, order], name, signed=True)
-    if 0 < ahead < len(steps):
-        _set_off(panels, steps, ahead)
+    _set_off(figure, steps, ahead)
     date_axis(figure.axes[0], steps)
     headline(figure, title)
     hidden = gates["forget"].shape[1]
@@ -180,19 +179,29 @@ def plot_gates(
     return figure
 
 
-def _set_off(panels: list[Axes], steps: np.ndarray, ahead: int) -> None:
-    """A dashed line half a step before the first step that nothing was read at."""
-    last, first = steps[-ahead - 1], steps[-ahead]
-    border = last + (first - last) / 2
-    for axes in panels:
-        axes.axvline(border, color=INK, linestyle="--", linewidth=0.8)
-    panels[0].annotate(
-        "the forecast begins", (border, 1.0), xycoords=("data", "axes fraction"),
-        xytext=(4, -9), textcoords="offset points", fontsize=7.5, color=QUIET,
-    )  # fmt: skip
-
-
 GATE_PANELS = ("input", "forget", "output")
+
+
+def _set_off(figure: Figure, steps: np.ndarray, ahead: int) -> None:
+    """A dashed line through all panels, half a step before the last `ahead` steps."""
+    if not 0 < ahead < len(steps):
+        return
+    first = len(steps) - ahead
+    between = steps[first - 1] + (steps[first] - steps[first - 1]) / 2
+    panels = [axes for axes in figure.axes if axes.get_subplotspec() is not None]
+    for axes in panels:
+        axes.axvline(between, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
+    panels[0].annotate(
+        "the forecast begins",
+        (between, 1.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(0, 4),
+        textcoords="offset points",
+        ha="center",
+        va="bottom",
+        fontsize=8,
+        color=QUIET,
+    )
 
 
 def _draw_series(axes: Axes, steps: np.ndarray, series: Any, label: str) -> None:
@@ -226,7 +235,7 @@ def _heat(
     from matplotlib.colors import LinearSegmentedColormap
 
     colours = SIGNED if signed else (PAPER, COLOURS[name])
-    reach = 1.0 if name != "cell" else float(np.ceil(2 * np.abs(values).max()) / 2) or 1.0
+    reach = 1.0 if name != "cell" else _reach(values)
     image = axes.pcolormesh(
         steps,
         np.arange(values.shape[1]),
@@ -242,6 +251,12 @@ def _heat(
         {"candidate": "candidate, -1 to 1", "cell": "cell state"}.get(name, f"{name} gate")
     )
     axes.title.set_color(INK if signed else COLOURS[name])
-    bar = figure.colorbar(image, ax=axes, pad=0.01, aspect=9, fraction=0.04)
+    extend = "both" if name == "cell" else "neither"
+    bar = figure.colorbar(image, ax=axes, pad=0.01, aspect=9, fraction=0.04, extend=extend)
     bar.set_ticks([-reach, 0, reach] if signed else [0, 1])
     bar.outline.set_visible(False)
+
+
+def _reach(values: np.ndarray) -> float:
+    """A whole number that 99 % of the values stay within; 1 where all are 0."""
+    return float(np.ceil(np.quantile(np.abs(values), 0.99))) or 1.0
