@@ -24,6 +24,9 @@ $(VENV)/ready: pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*
 demo: setup
 	@$(BIN)/lstmkit demo
 
+# Two workers of one thread each: more threads than cores make each other wait.
+test test-all docs: export OMP_NUM_THREADS := 1
+
 test: setup
 	@$(BIN)/python -m pytest -n 2
 
