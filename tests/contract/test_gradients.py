@@ -12,9 +12,15 @@ from torch import Tensor
 from torch.func import functional_call
 
 import lstmkit
+from lstmkit.kernels import registry
 from lstmkit.layers.trace import FIELDS
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported")
+
+
+def runs(case: Case, backend: str) -> bool:
+    found = case.make(backend).case(case.input(), **case.call())
+    return registry.backend(backend).supports(found) is None
 
 
 def function(case: Case, backend: str, trace: bool = True) -> tuple[Any, Tensor]:
@@ -48,6 +54,12 @@ def test_first_derivatives(case: Case) -> None:
 
 
 SMALL = {"T": 3, "B": 2, "I": 2, "H": 2}
+SMALL_EVERYTHING: dict[str, Any] = {
+    **SMALL,
+    "layer": {**BY_NAME["everything"].layer, "proj_size": 1},
+    "lengths": (3, 1),
+    "resets": ((0, 0), (2, 0), (1, 1)),
+}
 TWICE = [
     Case("plain", **SMALL, initial=True),
     Case("ragged", **SMALL, lengths=(3, 1)),
@@ -57,7 +69,21 @@ TWICE = [
     Case("coupled", **SMALL, layer={"coupled_gates": True, "peephole": True}),
     Case("masks", **SMALL, layer={"zoneout": 0.3, "recurrent_dropout": 0.3, "weight_drop": 0.2}),
     Case("recompute", **SMALL, layer={"recompute": True, "proj_size": 1}),
+    Case("zoneout", **SMALL, layer={"zoneout": (0.3, 0.2)}, initial=True),
+    Case("recurrent-dropout", **SMALL, layer={"recurrent_dropout": 0.3}),
+    Case("projected-no-bias", **SMALL, layer={"proj_size": 1, "bias": False}, initial=True),
+    Case("residual", **SMALL, layer={**DEEP, "residual": True, "peephole": True}),
+    dataclasses.replace(BY_NAME["everything"], name="everything", **SMALL_EVERYTHING),
 ]
+
+
+@pytest.mark.parametrize("trace", [False, True], ids=["results", "trace"])
+@pytest.mark.parametrize("case", [c for c in CASES if runs(c, "vendor")], ids=lambda c: c.name)
+def test_first_derivatives_of_the_vendor_path(case: Case, trace: bool) -> None:
+    if case.H > 9:
+        case = dataclasses.replace(case, T=2, B=2, I=2, H=5)
+    f, point = function(case, "vendor", trace)
+    assert torch.autograd.gradcheck(f, (point,), fast_mode=True, atol=1e-6)
 
 
 @pytest.mark.parametrize("case", TWICE, ids=lambda c: c.name)
@@ -70,9 +96,12 @@ def test_second_derivatives(case: Case) -> None:
     "layer",
     [
         pytest.param({}, id="plain"),
+        pytest.param({"bias": False}, id="no-bias"),
         pytest.param({"proj_size": 1}, id="projected"),
-        pytest.param({"num_layers": 2}, id="deep"),
-        pytest.param(DEEP, id="deep-both-ways", marks=pytest.mark.slow),
+        pytest.param(DEEP, id="deep-both-ways"),
+        pytest.param({"weight_drop": 0.3}, id="weight-drop"),
+        pytest.param({**DEEP, "residual": True}, id="residual"),
+        pytest.param({"num_layers": 2, "variational_dropout": (0.1, 0.3, 0.2)}, id="variational"),
     ],
 )
 @pytest.mark.parametrize("lengths", [None, (3, 1)], ids=["dense", "ragged"])

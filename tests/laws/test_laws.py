@@ -27,6 +27,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "coupled": {"coupled_gates": True},
     "zoneout": {"zoneout": (0.2, 0.4)},
     "residual": {"residual": True, "num_layers": 2},
+    "weight-drop": {"weight_drop": 0.3},
+    "variational": {"variational_dropout": (0.2, 0.3, 0.2), "num_layers": 2},
     "masks": {
         "recurrent_dropout": 0.3,
         "weight_drop": 0.2,
@@ -43,19 +45,32 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "recurrent_dropout": 0.4,
     },
 }
-PAIRS = [
-    (name, backend)
-    for name, variant in VARIANTS.items()
-    for backend in registry.backends()
-    if backend == "reference" or not (set(variant) - {"num_layers", "proj_size", "residual"})
-]
-each = pytest.mark.parametrize(("name", "backend"), PAIRS)
 T, B = 6, 4
 
 
 def make(name: str, backend: str, **more: Any) -> lstmkit.LSTM:
     variant = {**VARIANTS[name], **more}
     return Case(name, T=T, B=B, layer=variant).make(backend)
+
+
+def pairs(**call: Any) -> list[tuple[str, str]]:
+    """Each variant with each backend that says that it runs such a call."""
+    x = torch.zeros(T, B, 4, dtype=torch.float64)
+    return [
+        (name, key)
+        for name in VARIANTS
+        for key, backend in registry.backends().items()
+        if backend.supports(make(name, key).case(x, **call)) is None
+    ]
+
+
+each = pytest.mark.parametrize(("name", "backend"), pairs())
+each_of_one_layer = pytest.mark.parametrize(
+    ("name", "backend"), [p for p in pairs() if VARIANTS[p[0]].get("num_layers", 1) == 1]
+)
+each_with_resets = pytest.mark.parametrize(
+    ("name", "backend"), pairs(resets=torch.zeros(T, B, dtype=torch.bool))
+)
 
 
 def inputs(steps: int = T, batch: int = B) -> Tensor:
@@ -182,12 +197,10 @@ def test_3_the_cell_changes_by_its_gates_only(name: str) -> None:
         assert error(one.cell, expected) < EXACT
 
 
-@each
+@each_of_one_layer
 def test_4_bidirectional_equals_forward_and_forward_on_the_reversed_part(
     name: str, backend: str
 ) -> None:
-    if VARIANTS[name].get("num_layers", 1) > 1:
-        return
     both, x = make(name, backend, bidirectional=True).eval(), inputs()
     lengths = torch.tensor([6, 3, 1, 0])
     output, (h, c) = both(x, lengths=lengths)
@@ -212,11 +225,13 @@ def test_4_bidirectional_equals_forward_and_forward_on_the_reversed_part(
         )
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@each_with_resets
 @settings(max_examples=8, deadline=None)
 @given(starts=st.sets(st.integers(1, T - 1)), at_zero=st.booleans())
-def test_5_segments_equal_separate_runs(name: str, starts: Any, at_zero: bool) -> None:
-    layer, x = make(name, "reference", bidirectional=True).eval(), inputs()
+def test_5_segments_equal_separate_runs(
+    name: str, backend: str, starts: Any, at_zero: bool
+) -> None:
+    layer, x = make(name, backend, bidirectional=True).eval(), inputs()
     resets = torch.zeros(T, B, dtype=torch.bool)
     resets[[*starts, *([0] if at_zero else [])]] = True
     D = 2 * layer.num_layers

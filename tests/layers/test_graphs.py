@@ -15,6 +15,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "variant": {"peephole": True, "layer_norm": True, "zoneout": 0.1},
     "both-ways": {"coupled_gates": True, "bidirectional": True, "num_layers": 2},
 }
+NAMES = ["plain", "variant", pytest.param("both-ways", marks=pytest.mark.slow)]
 pytestmark = [
     pytest.mark.filterwarnings("ignore:only the reference kernel"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.*"),
@@ -41,7 +42,7 @@ def fresh() -> None:
     torch.compiler.reset()
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", NAMES)
 def test_one_node_a_layer_and_direction_for_every_length(name: str) -> None:
     layer = lstmkit.LSTM(4, 6, **VARIANTS[name]).eval()
     counting = Counting()
@@ -53,7 +54,7 @@ def test_one_node_a_layer_and_direction_for_every_length(name: str) -> None:
     assert counting.nodes() == len(layer.directions())
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", NAMES)
 def test_compiled_training_equals_eager(name: str) -> None:
     layer, x = lstmkit.LSTM(4, 6, **VARIANTS[name]), torch.randn(5, 3, 4)
     compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)

@@ -69,7 +69,7 @@ class _Stack(torch.autograd.Function):
             allow_unused=True,
         )
         if not keep:
-            ctx.results = None
+            ctx.inner = ctx.results = None
         by_place = dict(zip(wanted, found, strict=True))
         return (None, None, *(by_place.get(k) for k in range(n)))
 
