@@ -42,6 +42,8 @@ def explain(error: BaseException) -> tuple[str, str] | None:
         return "\n".join([error.what, *(f"  {k}: {v}" for k, v in facts.items() if v)]), error.hint
     if isinstance(error, MissingExtra):
         return str(error).partition("\n")[0], f"pip install 'lstmkit[{error.extra}]'"
+    if isinstance(error, ModuleNotFoundError) and (extra := carrier(error.name or "")):
+        return f"this needs {error.name}, which is not installed", f"pip install 'lstmkit[{extra}]'"
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx else "lstmkit"
         return error.format_message(), f"{path} --help"
@@ -53,6 +55,14 @@ def explain(error: BaseException) -> tuple[str, str] | None:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "out of memory", "a smaller --size, a smaller --batch-size, or fewer series a run"
     return None
+
+
+def carrier(module: str) -> str | None:
+    """The extra that a missing module comes with."""
+    from lstmkit.cli.info import EXTRAS
+
+    package = module.partition(".")[0]
+    return next((name for name, packages in EXTRAS.items() if package in packages), None)
 
 
 def interrupted(error: BaseException) -> int:
