@@ -120,6 +120,7 @@ def test_newer_format_says_so(tmp_path: Path) -> None:
 
 HOSTILE = {
     "overlap": lambda h: h["program/w"].update(data_offsets=[0, 24]),
+    "overlap within the file": lambda h: h["extra/k"].update(data_offsets=[24, 56]),
     "hole": lambda h: h["program/w"].update(data_offsets=[40, 64]),
     "huge shape": lambda h: h["program/w"].update(shape=[2**40, 2**40]),
     "negative": lambda h: h["program/w"].update(shape=[-2, -3]),
