@@ -19,6 +19,7 @@ from lstmkit.kernels.contract import (
 
 # In order of preference.
 BACKENDS = {
+    "native": "lstmkit.kernels.native",
     "vendor": "lstmkit.kernels.vendor",
     "reference": "lstmkit.kernels.reference",
 }

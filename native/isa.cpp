@@ -1,0 +1,49 @@
+// Everything once for one instruction set: CMakeLists.txt compiles this file for each, with its
+// flags, LSTMKIT_ISA and LSTMKIT_VECTOR_BYTES. The table below is all that the linker sees of it.
+
+#include "backward.h"
+#include "forward.h"
+#include "kernels.h"
+#include "step.h"
+
+#define TEXT_OF(x) #x
+#define TEXT(x) TEXT_OF(x)
+
+namespace lstmkit {
+namespace LSTMKIT_ISA {
+namespace {
+
+// The product alone, as gemm.h does it, packing included: for measuring.
+void product(int64_t m, int64_t n, int64_t k, const float* a, const float* b, float* c) {
+    using R = float;
+    constexpr int64_t ROWS = 48;
+    Scratch scratch;
+    const int64_t panels = blocks(n, PANEL<R>), k_blocks = blocks(k, W<R>);
+    const int64_t b_panel = k_blocks * W<R> * PANEL<R>;
+    R* packed = take<R>(scratch, panels * b_panel);
+    R* left = take<R>(scratch, k_blocks * ROWS * W<R>);
+    R* out = take<R>(scratch, panels * ROWS * PANEL<R>);
+    for (int64_t p = 0; p < panels; p++) pack_columns(packed + p * b_panel, b, 1, k, n, p);
+    for (int64_t row = 0; row < m; row += ROWS) {
+        const int64_t count = least(ROWS, m - row);
+        for (int64_t r = 0; r < count; r++)
+            put_row(left + r * W<R>, ROWS * W<R>, a + (row + r) * k, k);
+        multiply(Product<R>{left, ROWS * W<R>, packed, b_panel, out, ROWS * PANEL<R>, nullptr, 0,
+                            0, k_blocks},
+                 count, panels);
+        for (int64_t r = 0; r < count; r++)
+            for (int64_t j = 0; j < n; j += W<R>)
+                store(c + (row + r) * n + j,
+                      load(out + (j / PANEL<R> * ROWS + r) * PANEL<R> + j % PANEL<R>), n - j);
+    }
+}
+
+}  // namespace
+
+extern const Kernels table;
+const Kernels table = {TEXT(LSTMKIT_ISA), forward<float>,      forward<double>,     backward<float>,
+                       backward<double>,  packed_size<float>,  scratch_size<float>, pack<float>,
+                       step<float>,       product};
+
+}  // namespace LSTMKIT_ISA
+}  // namespace lstmkit
