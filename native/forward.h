@@ -83,13 +83,14 @@ struct PackedForward {
     }
 };
 
-// The gates, cell and hidden unit of one block of units of one sample.
+// The gates and cell of one block of units of one sample.
 template <class R>
 struct Cell {
-    Vec<R> i, f, g, o, c, m;
+    Vec<R> i, f, g, o, c;
 };
 
-// z: the first of the block's panels at the sample's row.
+// z: the first of the block's panels at the sample's row. m is left to `shown`: with its tanh
+// behind the others a CPU would wait for one result at a time, apart it has many to work at.
 template <class R>
 INLINE Cell<R> cell_of(const R* z, int64_t z_panel, Vec<R> c) {
     Vec<R> gate[4];
@@ -100,8 +101,12 @@ INLINE Cell<R> cell_of(const R* z, int64_t z_panel, Vec<R> c) {
     cell.g = tanh<R>(gate[2]);
     cell.o = sigmoid<R>(gate[3]);
     cell.c = fma(cell.f, c, cell.i * cell.g);
-    cell.m = cell.o * tanh<R>(cell.c);
     return cell;
+}
+
+template <class R>
+INLINE Vec<R> shown(Vec<R> o, Vec<R> c) {
+    return o * tanh<R>(c);
 }
 
 template <class R>
@@ -135,19 +140,18 @@ INLINE int64_t frame(const ForwardJob<R>& job, int64_t t, int64_t p) {
 
 template <class R, bool KEEP, bool PROJECTED, bool FULL>
 NOINLINE void cells(const ForwardJob<R>& job, int64_t t, int64_t u, int64_t lo, int64_t count,
-                    const R* z, R* h_next) {
+                    R* z, R* h_next) {
     const Forward<R>& call = job.call;
     const int64_t H = job.n.H, first = u * W<R>, width = FULL ? W<R> : H - first;
     const int64_t z_panel = job.rows * PANEL<R>;
     R* c = job.c + (u * job.capacity + lo) * W<R>;
     R* m = (PROJECTED ? job.m : h_next) + (u * job.capacity + lo) * W<R>;
-    for (int64_t r = 0; r < count; r++, z += PANEL<R>, c += W<R>, m += W<R>) {
-        const Cell<R> cell = cell_of<R>(z, z_panel, load(c));
-        store(c, cell.c);
-        store(m, cell.m);
-        const int64_t row = frame(job, t, lo + r);
-        if constexpr (!PROJECTED) store(call.output + row * H + first, cell.m, width);
+    for (int64_t r = 0; r < count; r++) {
+        const Cell<R> cell = cell_of<R>(z + r * PANEL<R>, z_panel, load(c + r * W<R>));
+        store(c + r * W<R>, cell.c);
+        store(z + r * PANEL<R>, cell.o);
         if constexpr (KEEP) {
+            const int64_t row = frame(job, t, lo + r);
             R* gates = call.gates + row * 4 * H + first;
             store(gates, cell.i, width);
             store(gates + H, cell.f, width);
@@ -156,11 +160,16 @@ NOINLINE void cells(const ForwardJob<R>& job, int64_t t, int64_t u, int64_t lo, 
             store(call.cell + row * H + first, cell.c, width);
         }
     }
+    for (int64_t r = 0; r < count; r++) {
+        const Vec<R> h = shown<R>(load(z + r * PANEL<R>), load(c + r * W<R>));
+        store(m + r * W<R>, h);
+        if constexpr (!PROJECTED) store(call.output + frame(job, t, lo + r) * H + first, h, width);
+    }
 }
 
-// z = W_ih x + b for the worker's rows of a chunk, which lie step by step, position by position.
+// The worker's inputs of a chunk, step by step, position by position. Returns how many.
 template <class R>
-void project_inputs(const ForwardJob<R>& job, const Share<R>& s, const Chunk& chunk) {
+int64_t gather_inputs(const ForwardJob<R>& job, const Share<R>& s, const Chunk& chunk) {
     int64_t row = 0;
     for (int64_t step = chunk.first; step < chunk.last; step++) {
         const int64_t count = job.plan.count(step, s.lo, s.hi), t = job.plan.time(step);
@@ -168,20 +177,23 @@ void project_inputs(const ForwardJob<R>& job, const Share<R>& s, const Chunk& ch
             put_row(s.x + row * W<R>, job.rows * W<R>,
                     job.call.input.row(t, job.plan.order[s.lo + r]), job.n.I);
     }
-    const int64_t first = s.u0 * Z_PANELS, panels = (s.u1 - s.u0) * Z_PANELS;
-    const Product<R> product{s.x,
-                             job.rows * W<R>,
-                             job.packed.ih + first * job.packed.ih_panel,
-                             job.packed.ih_panel,
-                             s.z,
-                             job.rows * PANEL<R>,
-                             job.packed.bias + first * PANEL<R>,
-                             PANEL<R>,
-                             0,
-                             job.n.i_blocks};
-    multiply(product, row, panels);
+    return row;
 }
 
+// z = W_ih x + b for `rows` gathered inputs and `units` blocks of units from u on.
+template <class R>
+void project_inputs(const ForwardJob<R>& job, const Share<R>& s, int64_t rows, int64_t u,
+                    int64_t units, R* z) {
+    const PackedForward<R>& w = job.packed;
+    const int64_t first = u * Z_PANELS;
+    const Product<R> product{s.x, job.rows * W<R>, w.ih + first * w.ih_panel, w.ih_panel, z,
+                             job.rows * PANEL<R>, w.bias + first * PANEL<R>, PANEL<R>, 0,
+                             job.n.i_blocks};
+    multiply(product, rows, units * Z_PANELS);
+}
+
+// One step of the worker's units. Its inputs are projected already, and their z is at row `row`;
+// or (row < 0) they are projected here, block by block, and z never leaves the L1 cache.
 template <class R, bool KEEP, bool PROJECTED>
 void step_units(const ForwardJob<R>& job, const Share<R>& s, int64_t step, int64_t count,
                 int64_t row) {
@@ -191,13 +203,14 @@ void step_units(const ForwardJob<R>& job, const Share<R>& s, int64_t step, int64
     const int64_t at_once = count == 1 && Z_PANELS == 2 ? 2 : 1;  // blocks of units
     for (int64_t u = s.u0; u < s.u1; u += at_once) {
         const int64_t units = least(at_once, s.u1 - u), panel = u * Z_PANELS;
-        R* z = s.z + (u - s.u0) * Z_PANELS * z_panel + row * PANEL<R>;
+        R* z = row < 0 ? s.z : s.z + (u - s.u0) * Z_PANELS * z_panel + row * PANEL<R>;
+        if (row < 0) project_inputs(job, s, count, u, units, z);
         multiply(Product<R>{h, job.capacity * W<R>, job.packed.hh + panel * job.packed.hh_panel,
                             job.packed.hh_panel, z, z_panel, z, z_panel, PANEL<R>,
                             job.n.p_blocks},
                  count, units * Z_PANELS);
         for (int64_t k = 0; k < units; k++) {
-            const R* z_unit = z + k * Z_PANELS * z_panel;
+            R* z_unit = z + k * Z_PANELS * z_panel;
             if ((u + k + 1) * W<R> <= job.n.H)
                 cells<R, KEEP, PROJECTED, true>(job, t, u + k, s.lo, count, z_unit, next);
             else
@@ -259,13 +272,15 @@ void checkpoint(const ForwardJob<R>& job, const Share<R>& s, int64_t step, int64
 
 template <class R, bool KEEP, bool PROJECTED>
 void run_chunk(const ForwardJob<R>& job, const Share<R>& s, const Chunk& chunk) {
-    project_inputs(job, s, chunk);
+    const int64_t rows = gather_inputs(job, s, chunk);
+    const bool ahead = chunk.last - chunk.first > 1;
+    if (ahead) project_inputs(job, s, rows, s.u0, s.u1 - s.u0, s.z);
     int64_t row = 0;
     for (int64_t step = chunk.first; step < chunk.last; step++) {
         const int64_t count = job.plan.count(step, s.lo, s.hi);
         if (count == 0) continue;
         checkpoint(job, s, step, count);
-        step_units<R, KEEP, PROJECTED>(job, s, step, count, row);
+        step_units<R, KEEP, PROJECTED>(job, s, step, count, ahead ? row : -1);
         if constexpr (PROJECTED) {
             meet(job.group[s.group]);
             project_outputs(job, s, step, count);
@@ -379,11 +394,10 @@ int64_t* checkpoint_steps(const Forward<R>& call, Scratch& scratch) {
 
 template <class R>
 bool run_forward(const Forward<R>& call, int threads) {
-    constexpr int64_t Z_BYTES = 128 << 10;  // of a worker's pre-activations
+    constexpr int64_t PROJECTED_ROWS = 24;  // more in one step are projected within the step
     Scratch scratch;
     const Sizes<R> n(call.shape);
-    const int64_t row_bytes = n.z_panels * PANEL<R> * static_cast<int64_t>(sizeof(R));
-    const int64_t target = most(Z_BYTES / row_bytes, 16) * threads;
+    const int64_t target = PROJECTED_ROWS * threads;
     const int64_t step_work = 4 * n.H * (n.P + (call.shape.projected ? n.P / 4 : 0));
     Plan plan = make_plan(call.shape, call.steps, threads, target, n.h_panels, step_work, scratch);
     R* packed = take<R>(scratch, PackedForward<R>::count(n, call.shape.projected));

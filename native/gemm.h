@@ -22,6 +22,10 @@ constexpr int MR = 6;                        // rows of a tile: MR * NV accumula
 template <class R>
 constexpr int PANEL = NV * W<R>;
 constexpr int64_t KC = 256;  // columns of A at a time: a piece of a panel stays in the L1 cache
+constexpr int64_t A_BYTES = 192 << 10;  // of A, in the L2 cache
+
+template <class R>
+constexpr int LINES = PANEL<R> * int(sizeof(R)) / 64;  // cache lines of a panel's row
 
 template <class R>
 struct Product {
@@ -36,10 +40,12 @@ struct Product {
     int64_t k_blocks;
 };
 
-// ROWS rows and NP panels, all in registers.
+// ROWS rows and NP panels, all in registers. Meanwhile what is `ahead` of b is fetched into the L2
+// cache: the weights of a wide layer come from further away at every step.
 template <class R, int ROWS, int NP>
-NOINLINE void tile(const R* a, int64_t a_step, const R* b, int64_t b_panel, int64_t k_blocks, R* c,
-                   int64_t c_panel, const R* from, int64_t from_panel, int64_t from_row) {
+NOINLINE void tile(const R* a, int64_t a_step, const R* b, int64_t b_panel, int64_t ahead,
+                   int64_t k_blocks, R* c, int64_t c_panel, const R* from, int64_t from_panel,
+                   int64_t from_row) {
     Vec<R> sum[ROWS][NP * NV];
     UNROLL for (int r = 0; r < ROWS; r++)
         UNROLL for (int v = 0; v < NP * NV; v++)
@@ -47,6 +53,9 @@ NOINLINE void tile(const R* a, int64_t a_step, const R* b, int64_t b_panel, int6
                              : Vec<R>{};
     for (int64_t kb = 0; kb < k_blocks; kb++) {
         UNROLL for (int k = 0; k < W<R>; k++) {
+            if constexpr (ROWS > 3)
+                UNROLL for (int line = 0; line < LINES<R>; line++)
+                    __builtin_prefetch(b + ahead + k * PANEL<R> + line * 64 / int(sizeof(R)), 0, 2);
             if constexpr (ROWS <= NP * NV) {
                 Vec<R> x[ROWS];
                 UNROLL for (int r = 0; r < ROWS; r++) x[r] = all(a[r * W<R> + k]);
@@ -73,13 +82,14 @@ NOINLINE void tile(const R* a, int64_t a_step, const R* b, int64_t b_panel, int6
 }
 
 template <class R, int ROWS, int NP>
-INLINE void tile_at(const Product<R>& p, int64_t row, int64_t panel, int64_t kb, int64_t count) {
+INLINE void tile_at(const Product<R>& p, int64_t row, int64_t panel, int64_t kb, int64_t count,
+                    int64_t ahead) {
     R* c = p.c + panel * p.c_panel + row * PANEL<R>;
     const bool first = kb == 0;
     const R* from = first ? p.from : c;
     if (first && from) from += panel * p.from_panel + row * p.from_row;
     tile<R, ROWS, NP>(p.a + kb * p.a_step + row * W<R>, p.a_step,
-                      p.b + panel * p.b_panel + kb * W<R> * PANEL<R>, p.b_panel, count, c,
+                      p.b + panel * p.b_panel + kb * W<R> * PANEL<R>, p.b_panel, ahead, count, c,
                       p.c_panel, from, first ? p.from_panel : p.c_panel,
                       first ? p.from_row : PANEL<R>);
 }
@@ -89,8 +99,24 @@ template <class R, int ROWS>
 INLINE void few_rows(const Product<R>& p, int64_t panels) {
     constexpr int NP = ROWS == 1 ? 8 / NV : 4 / NV < 1 ? 1 : (ROWS == 2 && NV == 4) ? 2 : 4 / NV;
     int64_t n = 0;
-    for (; n + NP <= panels; n += NP) tile_at<R, ROWS, NP>(p, 0, n, 0, p.k_blocks);
-    for (; n < panels; n++) tile_at<R, ROWS, 1>(p, 0, n, 0, p.k_blocks);
+    for (; n + NP <= panels; n += NP) tile_at<R, ROWS, NP>(p, 0, n, 0, p.k_blocks, 0);
+    for (; n < panels; n++) tile_at<R, ROWS, 1>(p, 0, n, 0, p.k_blocks, 0);
+}
+
+template <class R>
+INLINE void all_rows(const Product<R>& p, int64_t rows, int64_t n, int64_t kb, int64_t ahead) {
+    const int64_t tiles = blocks(rows, MR), count = least(KC / W<R>, p.k_blocks - kb);
+    int64_t row = 0;
+    for (int64_t t = 0; t < tiles; t++) {  // as equal as they can be: none too thin
+        const int64_t height = (rows - row) / (tiles - t);
+        switch (height) {
+            case 3: tile_at<R, 3, 1>(p, row, n, kb, count, ahead); break;
+            case 4: tile_at<R, 4, 1>(p, row, n, kb, count, ahead); break;
+            case 5: tile_at<R, 5, 1>(p, row, n, kb, count, ahead); break;
+            default: tile_at<R, 6, 1>(p, row, n, kb, count, ahead); break;
+        }
+        row += height;
+    }
 }
 
 // C = from + A B for rows [0, rows) and panels [0, panels).
@@ -100,22 +126,17 @@ NOINLINE void multiply(const Product<R>& p, int64_t rows, int64_t panels) {
     if (rows == 1) return few_rows<R, 1>(p, panels);
     if (rows == 2) return few_rows<R, 2>(p, panels);
     if (rows == 3) return few_rows<R, 3>(p, panels);
-    const int64_t tiles = blocks(rows, MR), at_once = KC / W<R>;
-    for (int64_t n = 0; n < panels; n++)
-        for (int64_t kb = 0; kb < p.k_blocks; kb += at_once) {
-            const int64_t count = least(at_once, p.k_blocks - kb);
-            int64_t row = 0;
-            for (int64_t t = 0; t < tiles; t++) {  // as equal as they can be: none too thin
-                const int64_t height = (rows - row) / (tiles - t);
-                switch (height) {
-                    case 3: tile_at<R, 3, 1>(p, row, n, kb, count); break;
-                    case 4: tile_at<R, 4, 1>(p, row, n, kb, count); break;
-                    case 5: tile_at<R, 5, 1>(p, row, n, kb, count); break;
-                    default: tile_at<R, 6, 1>(p, row, n, kb, count); break;
-                }
-                row += height;
-            }
-        }
+    // A piece of a panel meets all rows before the next. Where A is too large for the L2 cache all
+    // panels meet one stretch of its columns before the next stretch.
+    constexpr int64_t at_once = KC / W<R>;
+    if (rows * p.k_blocks * W<R> * static_cast<int64_t>(sizeof(R)) <= A_BYTES) {
+        for (int64_t n = 0; n < panels; n++)
+            for (int64_t kb = 0; kb < p.k_blocks; kb += at_once)
+                all_rows(p, rows, n, kb, KC * PANEL<R>);
+    } else {
+        for (int64_t kb = 0; kb < p.k_blocks; kb += at_once)
+            for (int64_t n = 0; n < panels; n++) all_rows(p, rows, n, kb, p.b_panel);
+    }
 }
 
 // --- sums over rows: gradients of weights ---------------------------------------------------------
@@ -144,6 +165,10 @@ NOINLINE void sum_tile(const R* d, const Column<R>* columns, int64_t first, int6
     UNROLL for (int m = 0; m < TM<R>; m++) UNROLL for (int v = 0; v < N; v++) sum[m][v] = Vec<R>{};
     const R* x[N];
     UNROLL for (int v = 0; v < N; v++) x[v] = columns[v].x + first * W<R>;
+    UNROLL for (int m = 0; m < TM<R>; m++)  // the gradient is far away when it is added to
+        if (m < valid)
+            UNROLL for (int v = 0; v < N; v++)
+                __builtin_prefetch(columns[v].into + (into_row + m) * columns[v].stride, 1, 3);
     for (int64_t k = 0; k < rows; k++) {
         Vec<R> w[N];
         UNROLL for (int v = 0; v < N; v++) w[v] = load(x[v] + k * W<R>);

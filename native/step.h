@@ -52,10 +52,11 @@ void step(const Step<R>& call) {
             const Cell<R> cell =
                 cell_of<R>(z + u * Z_PANELS * panel + b * PANEL<R>, panel, load(c, width));
             store(c, cell.c, width);
+            const Vec<R> h_new = shown<R>(cell.o, cell.c);
             if (call.shape.projected)
-                store(m + (u * B + b) * W<R>, cell.m);
+                store(m + (u * B + b) * W<R>, h_new);
             else
-                store(call.h + b * n.H + u * W<R>, cell.m, width);
+                store(call.h + b * n.H + u * W<R>, h_new, width);
         }
     if (!call.shape.projected) return;
     multiply(Product<R>{m, block, w.hr, w.hr_panel, out, panel, nullptr, 0, 0, n.h_blocks}, B,

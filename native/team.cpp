@@ -13,6 +13,7 @@
 #endif
 #if defined(__linux__)
 #include <link.h>
+#include <sys/mman.h>
 
 #include <cstring>
 #endif
@@ -181,11 +182,18 @@ namespace {
 constexpr size_t LINE = 64;
 constexpr size_t KEPT = size_t{256} << 20;  // at most this much stays with a thread
 
+constexpr size_t PAGE = size_t{2} << 20;
+
+// Weights are walked through at every step: large pages, where there are any, save the look-ups.
 char* allocate(size_t bytes) {
-    return static_cast<char*>(::operator new(bytes, std::align_val_t{LINE}));
+    auto* memory = static_cast<char*>(::operator new(bytes, std::align_val_t{PAGE}));
+#if defined(__linux__)
+    if (bytes >= PAGE) madvise(memory, bytes, MADV_HUGEPAGE);
+#endif
+    return memory;
 }
 
-void release(char* memory) { ::operator delete(memory, std::align_val_t{LINE}); }
+void release(char* memory) { ::operator delete(memory, std::align_val_t{PAGE}); }
 
 struct Store {
     char* base = nullptr;
@@ -226,10 +234,10 @@ Scratch::~Scratch() {
         release(s.base);
         s.base = nullptr;
         s.capacity = 0;
-        if (char* memory = static_cast<char*>(
-                ::operator new(needed, std::align_val_t{LINE}, std::nothrow))) {
-            s.base = memory;
+        try {
+            s.base = allocate(needed);
             s.capacity = needed;
+        } catch (const std::bad_alloc&) {  // the next call asks again
         }
     }
     s.used = s.beyond = 0;

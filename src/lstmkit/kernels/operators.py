@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.nn import Parameter
 
-from lstmkit.kernels import registry
+from lstmkit.kernels import eager, registry
 from lstmkit.kernels.contract import DIFFERENTIABLE, Arguments, CellOptions, Result
 from lstmkit.kernels.recover import recover
 
@@ -161,7 +162,7 @@ def _full(grad: Tensor | None, like: Tensor) -> Tensor:
     return torch.zeros_like(like) if grad is None else grad
 
 
-def _full_kept(grads: Sequence[Tensor], tensors: Sequence[Tensor]) -> list[Tensor]:
+def _full_kept(grads: Sequence[Tensor], tensors: Sequence[Any]) -> list[Tensor]:
     """Gradients of gates and cell; where these were not kept, zeros in their shape (no memory)."""
     gates, cell = grads
     if gates.dim() > 1:
@@ -169,6 +170,32 @@ def _full_kept(grads: Sequence[Tensor], tensors: Sequence[Tensor]) -> list[Tenso
     (T, B), H = tensors[0].shape[:2], tensors[2].shape[-1]
     zero = gates.new_zeros(1)
     return [zero.expand(T, B, 4, H), zero.expand(T, B, H)]
+
+
+def differentiable_backward(
+    a: Arguments, o: CellOptions, result: Result, grads: Sequence[Tensor | None], backend: str
+) -> list[Tensor | None]:
+    """Gradients of the 13 differentiable arguments through the operator, whose own backward
+    differentiates them again."""
+    present = [k for k, x in enumerate(a) if x is not None]
+    full = [_full(g, r) for g, r in zip(grads, result, strict=True)]
+    full[3:] = _full_kept(full[3:], a)
+    found = lstm_sequence_backward(
+        [a[k] for k in present],
+        present,
+        full,
+        list(result),
+        o.reverse,
+        o.coupled,
+        float(o.recurrent_dropout),
+        float(o.zoneout_h),
+        float(o.zoneout_c),
+        o.training,
+        o.layer,
+        backend,
+    )
+    by_place = dict(zip([k for k in present if k < GRADIENTS], found, strict=True))
+    return [by_place.get(k) for k in range(GRADIENTS)]
 
 
 lstm_sequence.register_autograd(_backward, setup_context=_setup_forward)
@@ -232,6 +259,16 @@ def transformed() -> bool:
     return not torch.compiler.is_compiling() and forward_ad._current_level >= 0
 
 
+def _plain(a: Arguments) -> bool:
+    """Whether nothing stands between the caller and the memory of real tensors: then the call may
+    go past the operator, whose dispatch costs more than a small kernel."""
+    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():
+        return False
+    if torch._C._get_tracing_state() is not None:
+        return False
+    return all(x is None or type(x) is Tensor or type(x) is Parameter for x in a)
+
+
 def _one_dtype(a: Arguments) -> None:
     dtype = a.input.dtype
     for name, x in zip(DIFFERENTIABLE, a, strict=False):
@@ -241,9 +278,12 @@ def _one_dtype(a: Arguments) -> None:
             )
 
 
-def sequence(a: Arguments, o: CellOptions, *, keep: bool, backend: str) -> Result:
-    """One layer, one direction: `keep` asks for gates and cell. Under autocast everything is cast
-    to the autocast dtype first."""
+def sequence(
+    a: Arguments, o: CellOptions, *, keep: bool, backend: str, trace: bool = True
+) -> Result:
+    """One layer, one direction. `keep` asks for gates and cell: for the caller where it wants a
+    `trace`, else for the backward pass alone. Under autocast everything is cast to the autocast
+    dtype first."""
     device = a.input.device.type
     autocast = device != "meta" and torch.is_autocast_enabled(device)
     if autocast and a.input.dtype != torch.float64:
@@ -251,6 +291,8 @@ def sequence(a: Arguments, o: CellOptions, *, keep: bool, backend: str) -> Resul
     _one_dtype(a)
     if transformed():
         return registry.backend("reference").forward(a, o, keep)
+    if backend == "native" and _plain(a):
+        return eager.sequence(a, o, keep, trace)
     return Result(
         *lstm_sequence(
             *a,

@@ -114,6 +114,9 @@ def _layers(layer: LSTM, call: Call) -> tuple[Tensor, Hidden, list[LayerTrace]]:
             output = output + x
         x = output if k == layer.num_layers - 1 else _between(layer, call, output, k)
     x = _variational(layer, call, x, 2, layer.num_layers - 1)
+    if len(finals) == 1:
+        h, c = finals[0]
+        return x, (h.unsqueeze(0), c.unsqueeze(0)), traces
     h, c = (torch.stack(states) for states in zip(*finals, strict=True))
     return x, (h, c), traces
 
@@ -127,7 +130,7 @@ def _one_layer(layer: LSTM, call: Call, x: Tensor, k: int) -> list[Result]:
     grads = torch.is_grad_enabled() and not layer.recompute
     keep = call.trace or (grads and any(t.requires_grad for t in arguments[0] if t is not None))
     return [
-        sequence(a, _options(layer, k, reverse), keep=keep, backend=call.backend)
+        sequence(a, _options(layer, k, reverse), keep=keep, backend=call.backend, trace=call.trace)
         for a, reverse in zip(arguments, ways, strict=True)
     ]
 
