@@ -71,22 +71,16 @@ INLINE Parts<R> split_exp(Vec<R> x) {
 }
 
 template <class R>
-INLINE Vec<R> bounded(Vec<R> x, R low, R high) {
-    x = all(low) > x ? all(low) : x;  // comparisons with NaN are false: it stays
-    return all(high) < x ? all(high) : x;
-}
-
-template <class R>
 INLINE Vec<R> sigmoid(Vec<R> x) {
     using E = Exponential<R>;
-    const Parts<R> e = split_exp<R>(bounded<R>(-x, E::LOW, E::HIGH));
+    const Parts<R> e = split_exp<R>(bounded(-x, E::LOW, E::HIGH));
     return all(R(1)) / fma(e.scale, all(R(1)) + e.rest, all(R(1)));
 }
 
 template <class R>
 INLINE Vec<R> tanh(Vec<R> x) {
     using E = Exponential<R>;
-    const Parts<R> e = split_exp<R>(bounded<R>(x + x, -E::TANH_RANGE, E::TANH_RANGE));
+    const Parts<R> e = split_exp<R>(bounded(x + x, -E::TANH_RANGE, E::TANH_RANGE));
     const Vec<R> minus_one = fma(e.scale, e.rest, e.scale - all(R(1)));  // exp(2x) - 1
     return minus_one / (minus_one + all(R(2)));
 }

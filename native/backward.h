@@ -167,16 +167,20 @@ NOINLINE void d_cells(const BackwardJob<R>& job, const BackwardShare<R>& s, int6
     R* d_z = job.d_z + (u * job.rows + row) * W<R>;
     const int64_t gate = job.n.h_blocks * job.rows * W<R>;
     const Vec<R> one = all(R(1));
+    for (int64_t r = 0; r < count; r++) {  // apart from the rest: many at a time, as in forward.h
+        const R* cell = job.again ? job.cell + (row + r) * H
+                                  : call.cell + (t * call.shape.B + job.plan.order[s.lo + r]) * H;
+        store(d_z + 3 * gate + r * W<R>, tanh<R>(load(cell + first, width)));
+    }
     for (int64_t r = 0; r < count; r++, carry_c += W<R>, d_z += W<R>, d_m += PANEL<R>) {
         const int64_t b = job.plan.order[s.lo + r], in = t * call.shape.B + b;
-        const R* gates = (job.again ? job.gates + (row + r) * 4 * H : call.gates + in * 4 * H);
-        const R* cell = (job.again ? job.cell + (row + r) * H : call.cell + in * H);
+        const R* gates = job.again ? job.gates + (row + r) * 4 * H : call.gates + in * 4 * H;
         gates += first;
         const Vec<R> i = load(gates, width), f = load(gates + H, width);
         const Vec<R> g = load(gates + 2 * H, width), o = load(gates + 3 * H, width);
         const R* met = cell_before(job, s, step, t, s.lo + r);
         const Vec<R> c_prev = met ? load(met + first, width) : Vec<R>{};
-        const Vec<R> shown = tanh<R>(load(cell + first, width));
+        const Vec<R> shown = load(d_z + 3 * gate);
 
         Vec<R> d_h = load(d_m);
         if constexpr (!PROJECTED)
@@ -260,7 +264,7 @@ void d_step(const BackwardJob<R>& job, const BackwardShare<R>& s, int64_t step) 
                         job.packed.hh + s.p0 * job.packed.gate_panel, job.packed.gate_panel,
                         job.carry_h + s.p0 * c_panel + s.lo * PANEL<R>, c_panel, nullptr, 0, 0,
                         4 * job.n.h_blocks},
-             count, s.p1 - s.p0);
+             count, s.p1 - s.p0, step % 2 == 1);
     if (resets && !reverse) cut(job, s, t, count);
 }
 

@@ -201,7 +201,10 @@ void step_units(const ForwardJob<R>& job, const Share<R>& s, int64_t step, int64
     R* next = job.h[(step + 1) % 2];
     const int64_t t = job.plan.time(step), z_panel = job.rows * PANEL<R>;
     const int64_t at_once = count == 1 && Z_PANELS == 2 ? 2 : 1;  // blocks of units
-    for (int64_t u = s.u0; u < s.u1; u += at_once) {
+    const bool backwards = count <= 3 && step % 2 == 1;  // see few_rows
+    const int64_t parts = blocks(s.u1 - s.u0, at_once);
+    for (int64_t k = 0; k < parts; k++) {
+        const int64_t u = s.u0 + (backwards ? parts - 1 - k : k) * at_once;
         const int64_t units = least(at_once, s.u1 - u), panel = u * Z_PANELS;
         R* z = row < 0 ? s.z : s.z + (u - s.u0) * Z_PANELS * z_panel + row * PANEL<R>;
         if (row < 0) project_inputs(job, s, count, u, units, z);
@@ -209,12 +212,12 @@ void step_units(const ForwardJob<R>& job, const Share<R>& s, int64_t step, int64
                             job.packed.hh_panel, z, z_panel, z, z_panel, PANEL<R>,
                             job.n.p_blocks},
                  count, units * Z_PANELS);
-        for (int64_t k = 0; k < units; k++) {
-            R* z_unit = z + k * Z_PANELS * z_panel;
-            if ((u + k + 1) * W<R> <= job.n.H)
-                cells<R, KEEP, PROJECTED, true>(job, t, u + k, s.lo, count, z_unit, next);
+        for (int64_t j = 0; j < units; j++) {
+            R* z_unit = z + j * Z_PANELS * z_panel;
+            if ((u + j + 1) * W<R> <= job.n.H)
+                cells<R, KEEP, PROJECTED, true>(job, t, u + j, s.lo, count, z_unit, next);
             else
-                cells<R, KEEP, PROJECTED, false>(job, t, u + k, s.lo, count, z_unit, next);
+                cells<R, KEEP, PROJECTED, false>(job, t, u + j, s.lo, count, z_unit, next);
         }
     }
 }
@@ -394,10 +397,13 @@ int64_t* checkpoint_steps(const Forward<R>& call, Scratch& scratch) {
 
 template <class R>
 bool run_forward(const Forward<R>& call, int threads) {
-    constexpr int64_t PROJECTED_ROWS = 24;  // more in one step are projected within the step
+    // Inputs of few rows are projected together; rows of one step that are more, within the step.
+    // Weights that overflow the L2 cache should meet more rows whenever they come.
+    constexpr int64_t FEW = 24, MANY = 120, L2 = 256 << 10;
     Scratch scratch;
     const Sizes<R> n(call.shape);
-    const int64_t target = PROJECTED_ROWS * threads;
+    const int64_t ih_bytes = 4 * n.H * n.I * static_cast<int64_t>(sizeof(R));
+    const int64_t target = (ih_bytes > L2 ? MANY : FEW) * threads;
     const int64_t step_work = 4 * n.H * (n.P + (call.shape.projected ? n.P / 4 : 0));
     Plan plan = make_plan(call.shape, call.steps, threads, target, n.h_panels, step_work, scratch);
     R* packed = take<R>(scratch, PackedForward<R>::count(n, call.shape.projected));

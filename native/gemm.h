@@ -95,12 +95,15 @@ INLINE void tile_at(const Product<R>& p, int64_t row, int64_t panel, int64_t kb,
 }
 
 // Few rows: several panels at once keep enough chains going to hide the latency of an addition.
+// `backwards` takes the panels from the last to the first: where weights are larger than a cache and
+// are walked through at every step, to and fro finds half of a cache's worth where it was left.
 template <class R, int ROWS>
-INLINE void few_rows(const Product<R>& p, int64_t panels) {
+INLINE void few_rows(const Product<R>& p, int64_t panels, bool backwards) {
     constexpr int NP = ROWS == 1 ? 8 / NV : 4 / NV < 1 ? 1 : (ROWS == 2 && NV == 4) ? 2 : 4 / NV;
-    int64_t n = 0;
-    for (; n + NP <= panels; n += NP) tile_at<R, ROWS, NP>(p, 0, n, 0, p.k_blocks, 0);
-    for (; n < panels; n++) tile_at<R, ROWS, 1>(p, 0, n, 0, p.k_blocks, 0);
+    const int64_t groups = panels / NP;
+    for (int64_t g = 0; g < groups; g++)
+        tile_at<R, ROWS, NP>(p, 0, (backwards ? groups - 1 - g : g) * NP, 0, p.k_blocks, 0);
+    for (int64_t n = groups * NP; n < panels; n++) tile_at<R, ROWS, 1>(p, 0, n, 0, p.k_blocks, 0);
 }
 
 template <class R>
@@ -121,11 +124,11 @@ INLINE void all_rows(const Product<R>& p, int64_t rows, int64_t n, int64_t kb, i
 
 // C = from + A B for rows [0, rows) and panels [0, panels).
 template <class R>
-NOINLINE void multiply(const Product<R>& p, int64_t rows, int64_t panels) {
+NOINLINE void multiply(const Product<R>& p, int64_t rows, int64_t panels, bool backwards = false) {
     if (rows == 0) return;
-    if (rows == 1) return few_rows<R, 1>(p, panels);
-    if (rows == 2) return few_rows<R, 2>(p, panels);
-    if (rows == 3) return few_rows<R, 3>(p, panels);
+    if (rows == 1) return few_rows<R, 1>(p, panels, backwards);
+    if (rows == 2) return few_rows<R, 2>(p, panels, backwards);
+    if (rows == 3) return few_rows<R, 3>(p, panels, backwards);
     // A piece of a panel meets all rows before the next. Where A is too large for the L2 cache all
     // panels meet one stretch of its columns before the next stretch.
     constexpr int64_t at_once = KC / W<R>;

@@ -8,19 +8,54 @@ namespace lstmkit {
 namespace LSTMKIT_ISA {
 namespace {
 
+// The upper or lower halves of two vectors, lane by lane in turn.
+template <class R>
+INLINE Vec<R> interleave(Vec<R> a, Vec<R> b, bool upper) {
+    if constexpr (W<R> == 2)
+        return upper ? __builtin_shufflevector(a, b, 1, 3) : __builtin_shufflevector(a, b, 0, 2);
+    else if constexpr (W<R> == 4)
+        return upper ? __builtin_shufflevector(a, b, 2, 6, 3, 7)
+                     : __builtin_shufflevector(a, b, 0, 4, 1, 5);
+    else if constexpr (W<R> == 8)
+        return upper ? __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+                     : __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+    else
+        return upper ? __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29,
+                                               14, 30, 15, 31)
+                     : __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6,
+                                               22, 7, 23);
+}
+
+// W vectors as a matrix, transposed: log2(W) perfect shuffles.
+template <class R>
+INLINE void transpose(Vec<R>* square) {
+    constexpr int L = W<R>;
+    UNROLL for (int size = 1; size < L; size *= 2) {
+        Vec<R> next[L];
+        UNROLL for (int k = 0; k < L / 2; k++) {
+            next[2 * k] = interleave<R>(square[k], square[k + L / 2], false);
+            next[2 * k + 1] = interleave<R>(square[k], square[k + L / 2], true);
+        }
+        UNROLL for (int k = 0; k < L; k++) square[k] = next[k];
+    }
+}
+
 // A panel of the transpose: column c of the panel is row c of `rows` (null: 0), k runs along it.
 template <class R>
 void pack_transposed(R* panel, const R* const* rows, int64_t width) {
     constexpr int L = W<R>;
     const int64_t padded = blocks(width, L) * L;
     for (int64_t k0 = 0; k0 < padded; k0 += L) {
-        R square[PANEL<R>][L];
-        const int64_t n = least(L, width - k0);
-        for (int c = 0; c < PANEL<R>; c++)
-            store(square[c], rows[c] ? load(rows[c] + k0, n) : Vec<R>{});
-        for (int k = 0; k < L; k++) {
-            R* to = panel + (k0 + k) * PANEL<R>;
-            for (int c = 0; c < PANEL<R>; c++) to[c] = square[c][k];
+        const int64_t n = width - k0;
+        for (int v = 0; v < NV; v++) {
+            Vec<R> square[L];
+            UNROLL for (int c = 0; c < L; c++) {
+                const R* row = rows[v * L + c];
+                square[c] = row ? load(row + k0, n) : Vec<R>{};
+            }
+            transpose<R>(square);
+            UNROLL for (int k = 0; k < L; k++)
+                store(panel + (k0 + k) * PANEL<R> + v * L, square[k]);
         }
     }
 }

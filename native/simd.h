@@ -106,6 +106,25 @@ INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
 #endif
 }
 
+// x within bounds; NaN stays. (x86: of two operands one of which is NaN, the second.)
+INLINE Vec<float> bounded(Vec<float> x, float low, float high) {
+#if defined(__AVX512F__)
+    const __m512 above = _mm512_max_ps((__m512)all(low), (__m512)x);
+    return (Vec<float>)_mm512_min_ps((__m512)all(high), above);
+#elif defined(__AVX2__)
+    const __m256 above = _mm256_max_ps((__m256)all(low), (__m256)x);
+    return (Vec<float>)_mm256_min_ps((__m256)all(high), above);
+#else
+    x = all(low) > x ? all(low) : x;
+    return all(high) < x ? all(high) : x;
+#endif
+}
+
+INLINE Vec<double> bounded(Vec<double> x, double low, double high) {
+    x = all(low) > x ? all(low) : x;  // comparisons with NaN are false
+    return all(high) < x ? all(high) : x;
+}
+
 INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 INLINE int64_t blocks(int64_t n, int64_t size) { return (n + size - 1) / size; }

@@ -37,6 +37,7 @@ MAY: dict[str, set[str]] = {
     "kernels.recover": {"equations", "kernels.contract"},
     "kernels.packing": set(),
     "kernels.reference": KERNEL_PARTS | {"equations"},
+    "kernels.native": {"kernels.contract", "engine"},
     "kernels.vendor": {"kernels.contract", "kernels.packing"},
     "layers": {"kernels", "equations", "style"},
     "text": set(),

@@ -86,11 +86,19 @@ TWICE = [
 
 
 @pytest.mark.parametrize("trace", [False, True], ids=["results", "trace"])
-@pytest.mark.parametrize("case", [c for c in CASES if runs(c, "vendor")], ids=lambda c: c.name)
-def test_first_derivatives_of_the_vendor_path(case: Case, trace: bool) -> None:
+@pytest.mark.parametrize(
+    ("case", "backend"),
+    [
+        pytest.param(c, name, id=f"{c.name}-{name}")
+        for c in CASES
+        for name in ("native", "vendor")
+        if runs(c, name)
+    ],
+)
+def test_first_derivatives_of_the_fast_paths(case: Case, backend: str, trace: bool) -> None:
     if case.H > 9:
         case = dataclasses.replace(case, T=2, B=2, I=2, H=5)
-    f, point = function(case, "vendor", trace)
+    f, point = function(case, backend, trace)
     assert torch.autograd.gradcheck(f, (point,), fast_mode=True, atol=1e-6)
 
 
@@ -113,10 +121,11 @@ def test_second_derivatives(case: Case) -> None:
     ],
 )
 @pytest.mark.parametrize("lengths", [None, (3, 1)], ids=["dense", "ragged"])
-def test_second_derivatives_of_the_vendor_path(layer: Any, lengths: Any) -> None:
+@pytest.mark.parametrize("backend", ["native", "vendor"])
+def test_second_derivatives_of_the_fast_paths(layer: Any, lengths: Any, backend: str) -> None:
     """oneDNN refuses to be differentiated twice; the replay through the operator does it."""
-    case = Case("vendor", **SMALL, layer=layer, lengths=lengths, initial=True)
-    f, point = function(case, "vendor", trace=False)
+    case = Case("fast", **SMALL, layer=layer, lengths=lengths, initial=True)
+    f, point = function(case, backend, trace=False)
     assert torch.autograd.gradgradcheck(f, (point,), fast_mode=True, atol=1e-6)
 
 
@@ -160,7 +169,7 @@ def test_third_derivative() -> None:
 
 def test_padding_takes_no_gradient() -> None:
     case = BY_NAME["ragged"]
-    for backend in ("reference", "vendor"):
+    for backend in registry.backends():
         layer, x = case.make(backend), case.input().requires_grad_()
         layer(x, **case.call())[0].sum().backward()
         assert torch.isfinite(x.grad).all()
@@ -179,10 +188,11 @@ def test_gradient_stops_at_a_reset() -> None:
     assert RESETS["resets"][1] == (2, 0)
 
 
-def test_recompute_keeps_less() -> None:
+@pytest.mark.parametrize("backend", ["native", "reference"])
+def test_recompute_keeps_less(backend: str) -> None:
     kept: dict[bool, int] = {}
     for recompute in (False, True):
-        layer = lstmkit.LSTM(8, 16, peephole=True, recompute=recompute, backend="reference")
+        layer = lstmkit.LSTM(8, 16, recompute=recompute, backend=backend)
         sizes: dict[int, int] = {}
 
         def pack(t: Tensor, sizes: dict[int, int] = sizes) -> Tensor:

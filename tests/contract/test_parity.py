@@ -220,10 +220,11 @@ def test_explain_names_every_backend() -> None:
     assert "* reference" in text
     assert "no layer_norm" in text
     plain = lstmkit.kernels.explain(lstmkit.LSTM(3, 4), torch.zeros(2, 1, 3))
-    assert "* vendor" in plain
+    assert "* native" in plain
+    assert "vendor     could run this" in plain
 
 
-def test_auto_takes_the_vendor_where_it_can_and_warns_once_where_not(monkeypatch: Any) -> None:
+def test_auto_takes_a_fast_backend_where_it_can_and_warns_once_where_not(monkeypatch: Any) -> None:
     monkeypatch.setattr(registry, "_warned", set())
     x = torch.zeros(2, 1, 3)
     with warnings.catch_warnings():
@@ -250,7 +251,7 @@ def test_which_path_ran(monkeypatch: Any) -> None:
 
                 monkeypatch.setattr(backend, method, spy, raising=False)
     x: Tensor = torch.zeros(2, 1, 3)
-    for name in ("vendor", "reference"):
+    for name in ("native", "vendor", "reference"):
         called.clear()
         lstmkit.LSTM(3, 4, backend=name)(x)
         assert set(called) == {name}
