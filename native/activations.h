@@ -31,7 +31,7 @@ struct Exponential<float> {
 
 template <>
 struct Exponential<double> {
-    static constexpr double LOW = -708.0, HIGH = 710.5;
+    static constexpr double LOW = -708.0, HIGH = 709.9;
     static constexpr double TANH_RANGE = 80.0;
     static constexpr double LOG2E = 1.44269504088896341;
     static constexpr double LN2_HIGH = 0.6931471803691238, LN2_LOW = 1.9082149292705878161e-10;

@@ -9,7 +9,6 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
-#include <cstdlib>
 #include <stdexcept>
 #include <tuple>
 
@@ -195,11 +194,4 @@ NB_MODULE(_native, m) {
         .def(nb::init<const ShapeTuple&, const WeightTuple&>())
         .def("scratch_size", &PackedCell::scratch_size)
         .def("step", &PackedCell::step, Free());
-    if (const char* wanted = std::getenv("LSTMKIT_INSTRUCTION_SET")) {
-        try {
-            use_kernels(wanted);
-        } catch (const std::invalid_argument& error) {
-            throw nb::import_error((std::string("LSTMKIT_INSTRUCTION_SET: ") + error.what()).c_str());
-        }
-    }
 }

@@ -2,6 +2,8 @@
 
 The package installs where no C++ compiler is found; then `NATIVE` is None, `status()` says why, and
 numpy does the work. LSTMKIT_REQUIRE_NATIVE=1 turns an absent engine into an ImportError.
+LSTMKIT_INSTRUCTION_SET names the kernels to use, of `status()["instruction_sets"]` (the widest if it
+is not set); one that is not there is a ValueError.
 """
 
 from __future__ import annotations
@@ -26,16 +28,28 @@ def _load() -> tuple[ModuleType | None, str]:
         return None, str(error)
 
 
+def _choose(native: ModuleType | None) -> None:
+    wanted = os.environ.get("LSTMKIT_INSTRUCTION_SET")
+    if native is None or not wanted:
+        return
+    try:
+        native.use(wanted)
+    except ValueError as error:
+        raise ValueError(f"LSTMKIT_INSTRUCTION_SET: {error}") from None
+
+
 NATIVE, _reason = _load()
+_choose(NATIVE)
 
 
 def status() -> dict[str, Any]:
-    """Whether the native engine runs here: {"available", "instruction_sets", "compiler"} or
+    """Whether the native engine runs here: {"available", "instruction_sets", "instruction_set", "compiler"} or
     {"available", "reason", "hint"}."""
     if NATIVE is None:
         return {"available": False, "reason": _reason, "hint": HINT}
     return {
         "available": True,
         "instruction_sets": list(NATIVE.instruction_sets()),
+        "instruction_set": NATIVE.instruction_set(),
         "compiler": NATIVE.compiler(),
     }
