@@ -190,6 +190,8 @@ NB_MODULE(_native, m) {
     m.def("backward_f64", &backward<double>, Free());
     m.def("checkpoint_count", &checkpoints);
     m.def("product_f32", &product, Free());
+    m.def("peak_f32", [](int64_t rounds) { return kernels().peak(rounds); }, Free(),
+          "Multiply-adds in registers alone, on one thread; returns how many operations.");
     nb::class_<PackedCell>(m, "PackedCell")
         .def(nb::init<const ShapeTuple&, const WeightTuple&>())
         .def("scratch_size", &PackedCell::scratch_size)

@@ -21,7 +21,8 @@ constexpr int NV = REGISTERS == 32 ? 4 : 2;  // vectors of a panel
 constexpr int MR = 6;                        // rows of a tile: MR * NV accumulators
 template <class R>
 constexpr int PANEL = NV * W<R>;
-constexpr int64_t KC = 256;  // columns of A at a time: a piece of a panel stays in the L1 cache
+// Columns of A at a time: a piece of a panel (16 KiB, or 32 where the L1 cache has 48) stays there.
+constexpr int64_t KC = BYTES == 64 ? 128 : 256;
 constexpr int64_t A_BYTES = 192 << 10;  // of A, in the L2 cache
 
 template <class R>

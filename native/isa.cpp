@@ -6,6 +6,13 @@
 #include "kernels.h"
 #include "step.h"
 
+#if defined(__aarch64__)
+#define KEEP_IN_REGISTER(v) asm volatile("" : "+w"(v))
+#elif defined(__x86_64__)
+#define KEEP_IN_REGISTER(v) asm volatile("" : "+v"(v))
+#else
+#define KEEP_IN_REGISTER(v)
+#endif
 #define TEXT_OF(x) #x
 #define TEXT(x) TEXT_OF(x)
 
@@ -38,12 +45,24 @@ void product(int64_t m, int64_t n, int64_t k, const float* a, const float* b, fl
     }
 }
 
+// Chains of multiply-adds, enough of them to hide their latency.
+double peak(int64_t rounds) {
+    constexpr int CHAINS = 12;
+    Vec<float> sum[CHAINS] = {};
+    const Vec<float> a = all(0.999f), b = all(0.001f);
+    for (int64_t k = 0; k < rounds; k++) UNROLL for (int c = 0; c < CHAINS; c++) {
+        sum[c] = fma(sum[c], a, b);
+        KEEP_IN_REGISTER(sum[c]);  // as it stands
+    }
+    return 2.0 * W<float> * CHAINS * static_cast<double>(rounds);
+}
+
 }  // namespace
 
 extern const Kernels table;
 const Kernels table = {TEXT(LSTMKIT_ISA), forward<float>,      forward<double>,     backward<float>,
                        backward<double>,  packed_size<float>,  scratch_size<float>, pack<float>,
-                       step<float>,       product};
+                       step<float>,       product,            peak};
 
 }  // namespace LSTMKIT_ISA
 }  // namespace lstmkit

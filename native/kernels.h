@@ -19,6 +19,8 @@ struct Kernels {
     void (*step)(const Step<float>&);
     // The product that all of these are made of, for measuring: c (m, n) = a (m, k) b (k, n).
     void (*product)(int64_t m, int64_t n, int64_t k, const float* a, const float* b, float* c);
+    // Multiplies and adds as fast as this CPU can, without memory. Returns the operations.
+    double (*peak)(int64_t rounds);
 };
 
 }  // namespace lstmkit

@@ -90,7 +90,7 @@ def select(case: Case, wanted: str = "auto") -> str:
                 hint="backend='auto' takes one that can",
             )
         return wanted
-    return next(name for name, reason in reasons(case).items() if reason is None)
+    return next(name for name, found in _resolved.items() if found.supports(case) is None)
 
 
 def warn_slow(case: Case) -> None:

@@ -128,7 +128,7 @@ def _one_layer(layer: LSTM, call: Call, x: Tensor, k: int) -> list[Result]:
     if call.backend == "vendor" and _eager():
         return _vendor_layer(layer, call, arguments)
     grads = torch.is_grad_enabled() and not layer.recompute
-    keep = call.trace or (grads and any(t.requires_grad for t in arguments[0] if t is not None))
+    keep = call.trace or (grads and any(t is not None and t.requires_grad for t in arguments[0]))
     return [
         sequence(a, _options(layer, k, reverse), keep=keep, backend=call.backend, trace=call.trace)
         for a, reverse in zip(arguments, ways, strict=True)

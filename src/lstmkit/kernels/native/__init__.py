@@ -15,6 +15,7 @@ from lstmkit.kernels.native.calls import backward as _backward
 from lstmkit.kernels.native.calls import checkpointed as _checkpointed
 from lstmkit.kernels.native.calls import forward as _forward
 from lstmkit.kernels.native.calls import from_checkpoints as _from_checkpoints
+from lstmkit.kernels.native.calls import results as _results
 
 # The others come with the fused variants.
 RUN = {"resets"}
@@ -25,6 +26,7 @@ class Native:
     description = "our own C++ kernels for CPUs: plain and projected LSTMs, ragged, reset, traced"
     forward = staticmethod(_forward)
     backward = staticmethod(_backward)
+    results = staticmethod(_results)
     checkpointed = staticmethod(_checkpointed)
     from_checkpoints = staticmethod(_from_checkpoints)
 

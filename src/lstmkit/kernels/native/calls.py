@@ -23,15 +23,23 @@ GRADIENTS = 8  # differentiable arguments of the cells that run here
 
 def forward(a: Arguments, o: CellOptions, keep: bool, clear: bool = True) -> Result:
     """See `contract`. Without `clear`, gates and cell are not written in padding."""
+    found = results(a, o, keep, clear)
+    if not keep:
+        found += [a.input.new_empty(0), a.input.new_empty(0)]
+    return Result(*found)
+
+
+def results(a: Arguments, o: CellOptions, keep: bool, clear: bool) -> list[Tensor]:
+    """As `forward`, without empty tensors for what is not kept."""
     shape, a, inputs = _prepared(a, o)
     T, B, _, H, P = shape[:5]
     new = a.input.new_empty
-    output, h_n, c_n = new((T, B, P)), new((B, P)), new((B, H))
-    gates, cell = (new((T, B, 4, H)), new((T, B, H))) if keep else (new(0), new(0))
-    results = [output.data_ptr(), h_n.data_ptr(), c_n.data_ptr()]
-    results += [gates.data_ptr(), cell.data_ptr(), 0] if keep else [0, 0, 0]
-    _function("forward", a)(*inputs, *results, clear, torch.get_num_threads())
-    return Result(output, h_n, c_n, gates, cell)
+    found = [new((T, B, P)), new((B, P)), new((B, H))]
+    if keep:
+        found += [new((T, B, 4, H)), new((T, B, H))]
+    addresses = [x.data_ptr() for x in found] + ([0] if keep else [0, 0, 0])
+    _function("forward", a)(*inputs, *addresses, clear, torch.get_num_threads())
+    return found
 
 
 def checkpointed(a: Arguments, o: CellOptions) -> tuple[Result, Tensor]:
@@ -42,8 +50,8 @@ def checkpointed(a: Arguments, o: CellOptions) -> tuple[Result, Tensor]:
     new = a.input.new_empty
     output, h_n, c_n = new((T, B, P)), new((B, P)), new((B, H))
     cells = new((_native().checkpoint_count(shape, inputs[2]), B, H))
-    results = [output.data_ptr(), h_n.data_ptr(), c_n.data_ptr(), 0, 0, cells.data_ptr()]
-    _function("forward", a)(*inputs, *results, False, torch.get_num_threads())
+    addresses = [output.data_ptr(), h_n.data_ptr(), c_n.data_ptr(), 0, 0, cells.data_ptr()]
+    _function("forward", a)(*inputs, *addresses, False, torch.get_num_threads())
     return Result(output, h_n, c_n, new(0), new(0)), cells
 
 
@@ -171,7 +179,9 @@ def _real(grad: Tensor) -> Tensor | None:
 
 def _frame_like(x: Any) -> Any:
     """x with its last index contiguous."""
-    return x if x is None or x.stride(-1) == 1 or x.shape[-1] == 1 else x.contiguous()
+    if x is None or x.is_contiguous() or x.stride(-1) == 1 or x.shape[-1] == 1:
+        return x
+    return x.contiguous()
 
 
 def _frame(x: Tensor | None) -> tuple[int, int, int]:
