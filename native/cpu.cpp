@@ -5,18 +5,21 @@
 
 namespace lstmkit {
 
+// As many as CMakeLists.txt compiles.
+#if defined(LSTMKIT_ARM)
+namespace neon {
+extern const Kernels table;
+}
+#else
 namespace baseline {
 extern const Kernels table;
 }
+#endif
 #if defined(LSTMKIT_X86)
 namespace avx2 {
 extern const Kernels table;
 }
 namespace avx512 {
-extern const Kernels table;
-}
-#elif defined(LSTMKIT_ARM)
-namespace neon {
 extern const Kernels table;
 }
 #endif

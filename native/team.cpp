@@ -180,20 +180,38 @@ void meet(Barrier* b) {
 namespace {
 
 constexpr size_t LINE = 64;
+#if defined(__SANITIZE_ADDRESS__)
+constexpr size_t KEPT = 0, APART = 0;  // each piece is an allocation, and its bounds are seen
+#else
 constexpr size_t KEPT = size_t{256} << 20;  // at most this much stays with a thread
+constexpr size_t APART = LINE;              // no two pieces share a cache line
+#endif
 
 constexpr size_t PAGE = size_t{2} << 20;
 
 // Weights are walked through at every step: large pages, where there are any, save the look-ups.
 char* allocate(size_t bytes) {
-    auto* memory = static_cast<char*>(::operator new(bytes, std::align_val_t{PAGE}));
+    const size_t alignment = bytes >= PAGE ? PAGE : LINE;
+    const size_t whole = (bytes + alignment - 1) / alignment * alignment;
+#if defined(_WIN32)
+    auto* memory = static_cast<char*>(_aligned_malloc(whole, alignment));
+#else
+    auto* memory = static_cast<char*>(std::aligned_alloc(alignment, whole));
+#endif
+    if (!memory) throw std::bad_alloc();
 #if defined(__linux__)
     if (bytes >= PAGE) madvise(memory, bytes, MADV_HUGEPAGE);
 #endif
     return memory;
 }
 
-void release(char* memory) { ::operator delete(memory, std::align_val_t{PAGE}); }
+void release(char* memory) {
+#if defined(_WIN32)
+    _aligned_free(memory);
+#else
+    std::free(memory);
+#endif
+}
 
 struct Store {
     char* base = nullptr;
@@ -213,7 +231,7 @@ Scratch::Scratch() = default;
 
 void* Scratch::take(size_t bytes) {
     Store& s = store();
-    bytes = (bytes + LINE - 1) / LINE * LINE + LINE;  // a line apart: no two share one
+    if (APART) bytes = (bytes + LINE - 1) / LINE * LINE + APART;
     if (s.used + bytes <= s.capacity) {
         char* found = s.base + s.used;
         s.used += bytes;

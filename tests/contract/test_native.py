@@ -162,7 +162,9 @@ def engine_default() -> str:
 def activations(z: Tensor) -> tuple[Tensor, Tensor]:
     """sigmoid and tanh of z (N,), which are the biases of N cells that see nothing else."""
     H, zero = len(z), z.new_zeros
-    a = Arguments(zero(1, 1, 1), zero(1, H), zero(1, H), zero(4 * H, 1), zero(4 * H, H), z.repeat(4))
+    a = Arguments(
+        zero(1, 1, 1), zero(1, H), zero(1, H), zero(4 * H, 1), zero(4 * H, H), z.repeat(4)
+    )
     gates = native.forward(a, CellOptions(), True).gates[0, 0]
     torch.testing.assert_close(gates[:2], gates[[3, 3]], atol=0, rtol=0, equal_nan=True)
     return gates[0], gates[2]
@@ -194,7 +196,9 @@ def test_activations_reach_their_ends(dtype: torch.dtype, instruction_set: str) 
 # --- bits -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", [(40, 37, 9, 24, 0), (60, 1, 8, 130, 0), (20, 12, 9, 40, 20)], ids=str)
+@pytest.mark.parametrize(
+    "size", [(40, 37, 9, 24, 0), (60, 1, 8, 130, 0), (20, 12, 9, 40, 20)], ids=str
+)
 @pytest.mark.parametrize("reverse", [False, True])
 def test_bits_do_not_depend_on_threads_or_on_the_run(
     size: Any, reverse: bool, threads: Any
@@ -253,7 +257,9 @@ def test_bits_of_a_stream_are_those_of_the_whole() -> None:
     same_bits((h, c), whole[1:3])
 
 
-@pytest.mark.parametrize("size", [(70, 9, 5, 12, 0), (400, 3, 4, 70, 0), (40, 30, 6, 16, 8)], ids=str)
+@pytest.mark.parametrize(
+    "size", [(70, 9, 5, 12, 0), (400, 3, 4, 70, 0), (40, 30, 6, 16, 8)], ids=str
+)
 @pytest.mark.parametrize("reverse", [False, True])
 def test_recomputed_gradients_have_the_same_bits(size: Any, reverse: bool, threads: Any) -> None:
     for count, (ragged, resets) in enumerate(itertools.product((False, True), repeat=2)):

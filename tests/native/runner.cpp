@@ -1,0 +1,147 @@
+// Runs the kernels of one instruction set without Python, so that they can run in an emulator:
+// reads calls from a file, writes their results to another. test_emulated.py makes and judges them.
+//
+//     runner CALLS RESULTS
+//
+// A call: 12 int64 (T, B, I, H, P, projected, reverse, ragged, resets, bias, recompute, threads), then
+// arrays of float: input, h0, c0, weight_ih, weight_hh, [bias_ih, bias_hh], [weight_hr], [lengths],
+// [resets], d_output, d_h_n, d_c_n, and without recompute d_gates, d_cell. Its results: output, h_n,
+// c_n, [gates, cell], d_input, d_h0, d_c0, d_weights as they were given, h and c after T packed steps.
+
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <vector>
+
+#include "kernels.h"
+#include "plan.h"
+
+using namespace lstmkit;
+
+namespace lstmkit::LSTMKIT_ISA {
+extern const Kernels table;
+}
+
+namespace {
+
+using Array = std::vector<float>;
+
+Array read(FILE* file, int64_t count) {
+    Array found(static_cast<size_t>(count));
+    if (fread(found.data(), sizeof(float), found.size(), file) != found.size()) found.clear();
+    return found;
+}
+
+void write(FILE* file, const Array& x) {
+    if (!x.empty()) fwrite(x.data(), sizeof(float), x.size(), file);
+}
+
+Array fresh(int64_t count) { return Array(static_cast<size_t>(count), NAN); }
+
+float* at(Array& x) { return x.empty() ? nullptr : x.data(); }
+
+// 64 bytes aligned, as packed weights want to be.
+float* aligned(Array& x) {
+    return reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(x.data()) + 63) / 64 * 64);
+}
+
+void steps(const Kernels& kernels, const Shape& shape, const Weights<const float>& weights,
+           const Array& input, Array& h, Array& c) {
+    Array packed = fresh(kernels.packed_size(shape) + 16);
+    Array scratch = fresh(kernels.scratch_size(shape) + 16);
+    kernels.pack(shape, weights, aligned(packed));
+    for (int64_t t = 0; t < shape.T; t++)
+        kernels.step({shape, aligned(packed), aligned(scratch),
+                      input.data() + t * shape.B * shape.I, h.data(), c.data()});
+}
+
+bool one_call(FILE* in, FILE* out) {
+    int64_t n[12];
+    if (fread(n, sizeof n[0], 12, in) != 12) return false;
+    const int64_t T = n[0], B = n[1], I = n[2], H = n[3], P = n[4];
+    const bool projected = n[5], ragged = n[7], reset = n[8], bias = n[9], recompute = n[10];
+    Array x = read(in, T * B * I), h0 = read(in, B * P), c0 = read(in, B * H);
+    Array w_ih = read(in, 4 * H * I), w_hh = read(in, 4 * H * P);
+    Array b_ih, b_hh, w_hr;
+    if (bias) b_ih = read(in, 4 * H), b_hh = read(in, 4 * H);
+    if (projected) w_hr = read(in, P * H);
+    std::vector<int64_t> lengths;
+    std::vector<uint8_t> resets;
+    if (ragged)
+        for (float length : read(in, B)) lengths.push_back(static_cast<int64_t>(length));
+    if (reset)
+        for (float flag : read(in, T * B)) resets.push_back(flag != 0);
+    Array d_output = read(in, T * B * P), d_h_n = read(in, B * P), d_c_n = read(in, B * H);
+    Array d_gates, d_cell;
+    if (!recompute) d_gates = read(in, T * B * 4 * H), d_cell = read(in, T * B * H);
+
+    const Kernels& kernels = LSTMKIT_ISA::table;
+    Forward<float> f;
+    f.shape = {T, B, I, H, P, projected, n[6] != 0};
+    f.weights = {w_ih.data(), w_hh.data(), at(b_ih), at(b_hh), at(w_hr)};
+    f.steps = {ragged ? lengths.data() : nullptr, reset ? resets.data() : nullptr};
+    f.input = {x.data(), B * I, I};
+    f.h0 = h0.data();
+    f.c0 = c0.data();
+    f.threads = static_cast<int>(n[11]);
+    f.clear = true;
+    Array output = fresh(T * B * P), h_n = fresh(B * P), c_n = fresh(B * H), gates, cell, cells;
+    if (recompute)
+        cells = fresh(checkpoint_count(f.shape, f.steps) * B * H);
+    else
+        gates = fresh(T * B * 4 * H), cell = fresh(T * B * H);
+    f.output = output.data();
+    f.h_n = h_n.data();
+    f.c_n = c_n.data();
+    f.gates = at(gates);
+    f.cell = at(cell);
+    f.checkpoints = at(cells);
+    kernels.forward_f32(f);
+
+    Backward<float> b;
+    b.shape = f.shape;
+    b.weights = f.weights;
+    b.steps = f.steps;
+    b.input = f.input;
+    b.h0 = f.h0;
+    b.c0 = f.c0;
+    b.output = output.data();
+    b.gates = at(gates);
+    b.cell = at(cell);
+    b.checkpoints = at(cells);
+    b.d_output = {d_output.data(), B * P, P};
+    b.d_h_n = d_h_n.data();
+    b.d_c_n = d_c_n.data();
+    b.d_gates = at(d_gates);
+    b.d_cell = at(d_cell);
+    b.threads = f.threads;
+    Array d_x = fresh(T * B * I), d_h0 = fresh(B * P), d_c0 = fresh(B * H);
+    Array d_ih = fresh(4 * H * I), d_hh = fresh(4 * H * P);
+    Array d_b_ih = fresh(bias ? 4 * H : 0), d_b_hh = d_b_ih, d_hr = fresh(projected ? P * H : 0);
+    b.d_input = d_x.data();
+    b.d_h0 = d_h0.data();
+    b.d_c0 = d_c0.data();
+    b.d_weights = {d_ih.data(), d_hh.data(), at(d_b_ih), at(d_b_hh), at(d_hr)};
+    kernels.backward_f32(b);
+
+    Array h = h0, c = c0;
+    steps(kernels, f.shape, f.weights, x, h, c);
+    for (const Array* r : {&output, &h_n, &c_n, &gates, &cell, &d_x, &d_h0, &d_c0, &d_ih, &d_hh,
+                           &d_b_ih, &d_b_hh, &d_hr, &h, &c})
+        write(out, *r);
+    return true;
+}
+
+}  // namespace
+
+int main(int count, char** names) {
+    if (count != 3) return 2;
+    FILE* in = fopen(names[1], "rb");
+    FILE* out = fopen(names[2], "wb");
+    if (!in || !out) return 2;
+    int calls = 0;
+    while (one_call(in, out)) calls++;
+    fclose(out);
+    std::printf("%s: %d calls\n", LSTMKIT_ISA::table.name, calls);
+    return 0;
+}

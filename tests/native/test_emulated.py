@@ -1,0 +1,178 @@
+"""The kernels of every instruction set without Python: those of this machine as they are, with
+sanitizers, and Arm's in an emulator. The reference kernel in float64 judges them."""
+
+from __future__ import annotations
+
+import itertools
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from contract.cases import GRADIENT_TOLERANCE, TOLERANCE, scaled_error
+from contract.test_native import arguments
+from torch import Tensor
+
+from lstmkit.engine import NATIVE
+from lstmkit.kernels import registry
+from lstmkit.kernels.contract import Arguments, CellOptions
+
+NATIVE_CODE = Path(__file__).parents[2] / "native"
+X86 = platform.machine() == "x86_64"
+FLAGS = {
+    "baseline": ["-DLSTMKIT_VECTOR_BYTES=16"],
+    "avx2": ["-DLSTMKIT_VECTOR_BYTES=32", "-mavx2", "-mfma"],
+    "avx512": "-DLSTMKIT_VECTOR_BYTES=64 -mavx512f -mavx512dq -mavx512vl -mavx512bw -mfma".split(),
+    "neon": ["-DLSTMKIT_VECTOR_BYTES=16"],
+}
+# The last three have work enough for several threads: by samples, by units, by units and projected.
+SIZES = [(1, 1, 1, 1, 0), (5, 3, 4, 17, 0), (40, 1, 3, 33, 0), (6, 5, 9, 24, 10)]
+SIZES += [(6, 33, 20, 40, 0), (20, 2, 8, 130, 0), (20, 2, 9, 130, 40)]
+ARM = "aarch64-linux-gnu-g++", shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
+
+needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
+
+
+def compiled(folder: Path, name: str, compiler: str = "g++", more: tuple[str, ...] = ()) -> Path:
+    """The runner with the kernels of one instruction set."""
+    program = folder / name
+    sources = [Path(__file__).parent / "runner.cpp"]
+    sources += [NATIVE_CODE / f"{part}.cpp" for part in ("isa", "plan", "team")]
+    command = [compiler, "-std=c++20", "-ffp-contract=off", f"-DLSTMKIT_ISA={name}", *FLAGS[name]]
+    command += [f"-I{NATIVE_CODE}", "-Wno-psabi", *more, *map(str, sources), "-o", str(program)]
+    done = subprocess.run([*command, "-ldl", "-lpthread"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return program
+
+
+def calls() -> list[tuple[Arguments, CellOptions, bool, list[Tensor]]]:
+    """(arguments, options, recompute, gradients of the results)."""
+    found = []
+    for k, (size, reverse, ragged, resets) in enumerate(
+        itertools.product(SIZES, *[(False, True)] * 3)
+    ):
+        a = arguments(*size, ragged=ragged, resets=resets, bias=k % 3 > 0, seed=k)
+        (T, B, _), H, P = a.input.shape, a.c0.shape[1], a.h0.shape[1]
+        g = torch.Generator().manual_seed(k)
+        shapes = [(T, B, P), (B, P), (B, H), (T, B, 4, H), (T, B, H)]
+        grads = [torch.randn(shape, generator=g) for shape in shapes]
+        recompute = k % 4 == 3
+        found.append((a, CellOptions(reverse=reverse), recompute, grads))
+    return found
+
+
+def written(path: Path, threads: int) -> None:
+    with path.open("wb") as file:
+        for a, o, recompute, grads in calls():
+            (T, B, I), H, P = a.input.shape, a.c0.shape[1], a.h0.shape[1]
+            flags = [a.weight_hr is not None, o.reverse, a.lengths is not None]
+            flags += [a.resets is not None, a.bias_ih is not None, recompute]
+            np.array([T, B, I, H, P, *flags, threads], np.int64).tofile(file)
+            tensors = [*a[:8], a.lengths, a.resets, *(grads[:3] if recompute else grads)]
+            for x in tensors:
+                if x is not None:
+                    x.numpy().astype(np.float32).tofile(file)
+
+
+def judge(path: Path) -> None:
+    """Every result beside the reference kernel in float64."""
+    data = torch.from_numpy(np.fromfile(path, np.float32))
+    reference: Any = registry.backend("reference")
+    place = 0
+
+    def compare(wanted: Tensor, tolerance: float) -> None:
+        nonlocal place
+        found = data[place : place + wanted.numel()].reshape(wanted.shape)
+        place += wanted.numel()
+        assert scaled_error(found, wanted) < tolerance
+
+    for narrow, o, recompute, grads in calls():
+        a = narrow.to(torch.float64)
+        result = reference.forward(a, o, True)
+        wide = [g.double() for g in grads]
+        if recompute:
+            wide[3:] = [torch.zeros_like(g) for g in wide[3:]]
+        for wanted in result[:3] if recompute else result:
+            compare(wanted, TOLERANCE[torch.float32])
+        for wanted in reference.backward(a, o, result, wide)[:8]:
+            if wanted is not None:
+                compare(wanted, GRADIENT_TOLERANCE[torch.float32])
+        plain = a._replace(lengths=None, resets=None)
+        for wanted in reference.forward(plain, CellOptions(), False)[1:3]:
+            compare(wanted, TOLERANCE[torch.float32])
+    assert place == data.numel()
+
+
+def run_and_judge(folder: Path, command: list[str], threads: int = 1, **env: str) -> None:
+    written(folder / "calls", threads)
+    done = subprocess.run(
+        [*command, str(folder / "calls"), str(folder / "results")],
+        capture_output=True,
+        text=True,
+        timeout=500,
+        env={"PATH": "/usr/bin:/bin", **env},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr[-5000:]
+    assert f"{len(calls())} calls" in done.stdout
+    judge(folder / "results")
+
+
+@pytest.mark.slow
+@needs_compiler
+@pytest.mark.parametrize("name", NATIVE.instruction_sets())
+def test_alone(name: str, tmp_path: Path) -> None:
+    run_and_judge(tmp_path, [str(compiled(tmp_path, name, more=("-O2",)))])
+
+
+@pytest.mark.slow
+@needs_compiler
+@pytest.mark.parametrize("name", NATIVE.instruction_sets())
+def test_with_address_and_undefined_behaviour_sanitizers(name: str, tmp_path: Path) -> None:
+    more = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fopenmp")
+    program = compiled(tmp_path, name, more=more)
+    run_and_judge(tmp_path, [str(program)], threads=2, ASAN_OPTIONS="detect_leaks=0")
+
+
+@pytest.mark.slow
+@needs_compiler
+def test_with_thread_sanitizer(tmp_path: Path) -> None:
+    """OpenMP's own runtime is not instrumented, so the order that it makes is not seen: kernels make
+    it again with their own atomics (native/team.cpp)."""
+    name = NATIVE.instruction_sets()[-1]
+    more = ("-O1", "-g", "-fsanitize=thread", "-fopenmp")
+    program = compiled(tmp_path, name, more=more)
+    command = ["setarch", "-R", str(program)] if shutil.which("setarch") else [str(program)]
+    run_and_judge(tmp_path, command, 3, TSAN_OPTIONS="ignore_noninstrumented_modules=1")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (shutil.which(ARM[0]) and ARM[1]), reason=f"no {ARM[0]} or qemu-aarch64")
+def test_arm_in_an_emulator(tmp_path: Path) -> None:
+    program = compiled(tmp_path, "neon", ARM[0], ("-O2", "-static"))
+    run_and_judge(tmp_path, [str(ARM[1]), str(program)])
+
+
+@pytest.mark.slow
+@needs_compiler
+@pytest.mark.skipif(not (X86 and shutil.which("nm")), reason="no x86-64, or no nm")
+@pytest.mark.parametrize("name", ["baseline", "avx2", "avx512"])
+def test_nothing_compiled_for_one_instruction_set_can_be_linked_into_another(
+    name: str, tmp_path: Path
+) -> None:
+    """A weak symbol is code that the linker may take from any object: from the wide one, too."""
+    target = tmp_path / "isa.o"
+    command = ["g++", "-std=c++20", "-O3", "-ffp-contract=off", f"-DLSTMKIT_ISA={name}"]
+    command += [*FLAGS[name], "-Wno-psabi", "-c", str(NATIVE_CODE / "isa.cpp"), "-o", str(target)]
+    subprocess.run(command, check=True, capture_output=True)
+    lines = subprocess.run(
+        ["nm", "-C", "--defined-only", str(target)], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    shared = [
+        line.split(maxsplit=2)[1:] for line in lines if line.split(maxsplit=2)[1] not in "tdrb"
+    ]
+    named = {tuple(s) for s in shared if "__gxx_personality" not in s[1]}
+    assert named == {("D", f"lstmkit::{name}::table")}
