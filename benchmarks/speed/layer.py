@@ -7,16 +7,16 @@ Forward with backward (gradients of the input and of all weights), I = H, float3
 
 - dense: all samples have T steps;
 - inference: forward alone, without gradients; ONNX Runtime beside them where it is installed;
-- ragged: lengths drawn evenly from 1 .. T; torch.nn.LSTM takes a PackedSequence, packing and padding
-  included, as its users do;
+- ragged: lengths drawn evenly from 1 .. T; torch.nn.LSTM takes a PackedSequence, packing and
+  padding included, as its users do;
 - trace: dense, and all gates are asked for; torch.nn.LSTM, which cannot, runs without;
 - resets: 1 step in 100 starts a segment, as episodes do in reinforcement learning; torch.nn.LSTM is
   called on the stretches between steps where any sample is reset, as its users do.
 
 A speed-up above 1 is faster than the peer. `share` is of what multiply-adds alone would allow: the
 rate of this CPU in registers, measured in the run, on every thread. `error` is the largest
-|a - b| / max(1, |b|) against float64, of outputs and of input gradients. Results are compared first:
-no figure on a red gate.
+|a - b| / max(1, |b|) against float64, of outputs and of input gradients. Results are compared
+first: no figure on a red gate.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 The package installs where no C++ compiler is found; then `NATIVE` is None, `status()` says why, and
 numpy does the work. LSTMKIT_REQUIRE_NATIVE=1 turns an absent engine into an ImportError.
-LSTMKIT_INSTRUCTION_SET names the kernels to use, of `status()["instruction_sets"]` (the widest if it
-is not set); one that is not there is a ValueError.
+LSTMKIT_INSTRUCTION_SET names the kernels to use, one of `status()["instruction_sets"]` (the widest
+if it is not set); one that is not there is a ValueError.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ _choose(NATIVE)
 
 
 def status() -> dict[str, Any]:
-    """Whether the native engine runs here: {"available", "instruction_sets", "instruction_set", "compiler"} or
-    {"available", "reason", "hint"}."""
+    """Whether the native engine runs here: {"available", "instruction_sets", "instruction_set" (the
+    one in use), "compiler"} or {"available", "reason", "hint"}."""
     if NATIVE is None:
         return {"available": False, "reason": _reason, "hint": HINT}
     return {

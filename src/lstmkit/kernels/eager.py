@@ -26,6 +26,10 @@ def sequence(a: Arguments, o: CellOptions, keep: bool, trace: bool) -> Result:
     return Result(*found, *(found[0],) * (5 - len(found)))  # what nobody asked for, nobody reads
 
 
+def _arguments(tensors: Any, lengths: Tensor | None, resets: Tensor | None) -> Arguments:
+    return Arguments(*tensors)._replace(lengths=lengths, resets=resets)
+
+
 class _Sequence(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -38,7 +42,7 @@ class _Sequence(torch.autograd.Function):
         *tensors: Tensor | None,
     ) -> Any:
         native: Any = registry.backend("native")
-        a = Arguments(*tensors, lengths=lengths, resets=resets)  # type: ignore[arg-type]
+        a = _arguments(tensors, lengths, resets)
         ctx.set_materialize_grads(False)
         ctx.options = o
         if keep:
@@ -54,7 +58,7 @@ class _Sequence(torch.autograd.Function):
         native: Any = registry.backend("native")
         lengths, resets, *saved = ctx.saved_tensors
         *tensors, output, gates, cell, cells = saved
-        a = Arguments(*tensors, lengths=lengths, resets=resets)
+        a = _arguments(tensors, lengths, resets)
         grads = (*grads, *[None] * (5 - len(grads)))
         if torch.is_grad_enabled():
             from lstmkit.kernels.operators import differentiable_backward

@@ -114,7 +114,9 @@ def _backward(
 def _prepared(a: Arguments, o: CellOptions) -> tuple[Shape, Arguments, tuple[Any, ...]]:
     """Sizes; the arguments as the kernels take them, which the caller holds on to; addresses."""
     x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr = a[:GRADIENTS]
+    assert x is not None and h0 is not None and c0 is not None
     (T, B, I), H, P = x.shape, c0.shape[1], h0.shape[1]
+    sizes: tuple[tuple[Tensor | None, int], ...]
     sizes = ((h0, B * P), (c0, B * H), (w_ih, 4 * H * I), (w_hh, 4 * H * P))
     sizes += ((b_ih, 4 * H), (b_hh, 4 * H), (w_hr, P * H))
     addresses = []
