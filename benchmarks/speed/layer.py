@@ -1,7 +1,7 @@
 """Speed of lstmkit.LSTM beside torch.nn.LSTM, side by side in one run.
 
     python benchmarks/speed/layer.py [--quick] [--threads 1 2] [--modes dense ...]
-                                     [--shapes 100,32,128 ...] [--backends native ...]
+                                     [--shapes 100,32,128 ...] [--backends native ...] [--name NAME]
 
 Forward with backward (gradients of the input and of all weights), I = H, float32:
 
@@ -286,6 +286,7 @@ def main() -> None:
     parser.add_argument("--shapes", nargs="*", help="T,B,H ...")
     parser.add_argument("--modes", nargs="*", default=MODES, choices=MODES)
     parser.add_argument("--backends", nargs="*", default=["native"])
+    parser.add_argument("--name", default="layer", help="of the file under benchmarks/results")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     rounds, seconds = (3, 0.05) if options.quick else (7, 0.15)
@@ -302,7 +303,7 @@ def main() -> None:
                 rows += found
     summary(rows)
     if not options.quick:
-        print(f"written to {write('layer', rows)}")
+        print(f"written to {write(options.name, rows)}")
 
 
 if __name__ == "__main__":

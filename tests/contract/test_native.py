@@ -437,7 +437,7 @@ def test_arguments_that_do_not_fit_never_reach_the_kernels(broken: dict[str, Ten
 @pytest.mark.parametrize("lengths", [[6, 1], [-1, 5]])
 def test_lengths_beyond_the_steps_are_refused(lengths: list[int]) -> None:
     a = arguments(5, 2, 4, 3)._replace(lengths=torch.tensor(lengths))
-    with pytest.raises(ValueError, match="outside 0 .. T"):
+    with pytest.raises(ValueError, match=r"outside 0 \.\. T"):
         native.forward(a, CellOptions(), False)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-GUIDES = sorted((Path(__file__).parent.parent.parent / "docs").rglob("*.md"))
+GUIDES = sorted((Path(__file__).parent.parent.parent / "docs" / "guides").rglob("*.md"))
 
 
 @pytest.mark.slow

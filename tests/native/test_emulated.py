@@ -26,7 +26,14 @@ X86 = platform.machine() == "x86_64"
 FLAGS = {
     "baseline": ["-DLSTMKIT_VECTOR_BYTES=16"],
     "avx2": ["-DLSTMKIT_VECTOR_BYTES=32", "-mavx2", "-mfma"],
-    "avx512": "-DLSTMKIT_VECTOR_BYTES=64 -mavx512f -mavx512dq -mavx512vl -mavx512bw -mfma".split(),
+    "avx512": [
+        "-DLSTMKIT_VECTOR_BYTES=64",
+        "-mavx512f",
+        "-mavx512dq",
+        "-mavx512vl",
+        "-mavx512bw",
+        "-mfma",
+    ],
     "neon": ["-DLSTMKIT_VECTOR_BYTES=16"],
 }
 # The last three have work enough for several threads: by samples, by units, by units and projected.
@@ -140,8 +147,8 @@ def test_with_address_and_undefined_behaviour_sanitizers(name: str, tmp_path: Pa
 @pytest.mark.slow
 @needs_compiler
 def test_with_thread_sanitizer(tmp_path: Path) -> None:
-    """OpenMP's own runtime is not instrumented, so the order that it makes is not seen: kernels make
-    it again with their own atomics (native/team.cpp)."""
+    """OpenMP's own runtime is not instrumented, so the order that it makes is not seen: kernels
+    make it again with their own atomics (native/team.cpp)."""
     name = NATIVE.instruction_sets()[-1]
     more = ("-O1", "-g", "-fsanitize=thread", "-fopenmp")
     program = compiled(tmp_path, name, more=more)
