@@ -151,7 +151,7 @@ constexpr int64_t SUM_ROWS = 256;
 template <class R>
 constexpr int TM = W<R> < 4 ? W<R> : (REGISTERS == 32 && W<R> >= 8 ? 8 : 4);  // divides W
 template <class R>
-constexpr int TN = (REGISTERS == 32 ? 24 : 12) / TM<R>;  // vectors
+constexpr int TN = TM<R> < 4 ? 6 : (REGISTERS == 32 ? 24 : 12) / TM<R>;  // vectors
 
 // One vector of columns of X, and where its gradient goes.
 template <class R>
@@ -218,6 +218,7 @@ NOINLINE void sum_columns(const SumOver<R>& s, const Column<R>* columns, int64_t
 
 template <class R>
 void sum_over_rows(const SumOver<R>& s, int64_t m0, int64_t m1) {
+    static_assert(TN<R> <= 6, "the switch knows no wider tile");
     for (int64_t first = 0; first < s.rows; first += SUM_ROWS) {
         const int64_t rows = least(SUM_ROWS, s.rows - first);
         const int64_t groups = blocks(s.column_count, TN<R>);

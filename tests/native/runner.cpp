@@ -4,9 +4,10 @@
 //     runner CALLS RESULTS
 //
 // A call: 12 int64 (T, B, I, H, P, projected, reverse, ragged, resets, bias, recompute, threads), then
-// arrays of float: input, h0, c0, weight_ih, weight_hh, [bias_ih, bias_hh], [weight_hr], [lengths],
+// arrays of LSTMKIT_REAL: input, h0, c0, weight_ih, weight_hh, [bias_ih, bias_hh], [weight_hr], [lengths],
 // [resets], d_output, d_h_n, d_c_n, and without recompute d_gates, d_cell. Its results: output, h_n,
-// c_n, [gates, cell], d_input, d_h0, d_c0, d_weights as they were given, h and c after T packed steps.
+// c_n, [gates, cell], d_input, d_h0, d_c0, d_weights as they were given, h and c after T packed
+// steps (float).
 
 #include <cmath>
 #include <cstdint>
@@ -24,37 +25,39 @@ extern const Kernels table;
 
 namespace {
 
-using Array = std::vector<float>;
+using Real = LSTMKIT_REAL;  // float or double; packed steps are of float
+using Array = std::vector<Real>;
 
 Array read(FILE* file, int64_t count) {
     Array found(static_cast<size_t>(count));
-    if (fread(found.data(), sizeof(float), found.size(), file) != found.size()) found.clear();
+    if (fread(found.data(), sizeof(Real), found.size(), file) != found.size()) found.clear();
     return found;
 }
 
 void write(FILE* file, const Array& x) {
-    if (!x.empty()) fwrite(x.data(), sizeof(float), x.size(), file);
+    if (!x.empty()) fwrite(x.data(), sizeof(Real), x.size(), file);
 }
 
 Array fresh(int64_t count) { return Array(static_cast<size_t>(count), NAN); }
 
-float* at(Array& x) { return x.empty() ? nullptr : x.data(); }
+Real* at(Array& x) { return x.empty() ? nullptr : x.data(); }
 
 // 64 bytes aligned, as packed weights want to be.
-float* aligned(Array& x) {
+float* aligned(std::vector<float>& x) {
     return reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(x.data()) + 63) / 64 * 64);
 }
 
 void steps(const Kernels& kernels, const Shape& shape, const Weights<const float>& weights,
-           const Array& input, Array& h, Array& c) {
-    Array packed = fresh(kernels.packed_size(shape) + 16);
-    Array scratch = fresh(kernels.scratch_size(shape) + 16);
+           const std::vector<float>& input, std::vector<float>& h, std::vector<float>& c) {
+    std::vector<float> packed(static_cast<size_t>(kernels.packed_size(shape)) + 16, NAN);
+    std::vector<float> scratch(static_cast<size_t>(kernels.scratch_size(shape)) + 16, NAN);
     kernels.pack(shape, weights, aligned(packed));
     for (int64_t t = 0; t < shape.T; t++)
         kernels.step({shape, aligned(packed), aligned(scratch),
                       input.data() + t * shape.B * shape.I, h.data(), c.data()});
 }
 
+template <class R>
 bool one_call(FILE* in, FILE* out) {
     int64_t n[12];
     if (fread(n, sizeof n[0], 12, in) != 12) return false;
@@ -68,15 +71,15 @@ bool one_call(FILE* in, FILE* out) {
     std::vector<int64_t> lengths;
     std::vector<uint8_t> resets;
     if (ragged)
-        for (float length : read(in, B)) lengths.push_back(static_cast<int64_t>(length));
+        for (Real length : read(in, B)) lengths.push_back(static_cast<int64_t>(length));
     if (reset)
-        for (float flag : read(in, T * B)) resets.push_back(flag != 0);
+        for (Real flag : read(in, T * B)) resets.push_back(flag != 0);
     Array d_output = read(in, T * B * P), d_h_n = read(in, B * P), d_c_n = read(in, B * H);
     Array d_gates, d_cell;
     if (!recompute) d_gates = read(in, T * B * 4 * H), d_cell = read(in, T * B * H);
 
     const Kernels& kernels = LSTMKIT_ISA::table;
-    Forward<float> f;
+    Forward<R> f;
     f.shape = {T, B, I, H, P, projected, n[6] != 0};
     f.weights = {w_ih.data(), w_hh.data(), at(b_ih), at(b_hh), at(w_hr)};
     f.steps = {ragged ? lengths.data() : nullptr, reset ? resets.data() : nullptr};
@@ -96,9 +99,12 @@ bool one_call(FILE* in, FILE* out) {
     f.gates = at(gates);
     f.cell = at(cell);
     f.checkpoints = at(cells);
-    kernels.forward_f32(f);
+    if constexpr (sizeof(R) == 4)
+        kernels.forward_f32(f);
+    else
+        kernels.forward_f64(f);
 
-    Backward<float> b;
+    Backward<R> b;
     b.shape = f.shape;
     b.weights = f.weights;
     b.steps = f.steps;
@@ -122,10 +128,16 @@ bool one_call(FILE* in, FILE* out) {
     b.d_h0 = d_h0.data();
     b.d_c0 = d_c0.data();
     b.d_weights = {d_ih.data(), d_hh.data(), at(d_b_ih), at(d_b_hh), at(d_hr)};
-    kernels.backward_f32(b);
+    if constexpr (sizeof(R) == 4)
+        kernels.backward_f32(b);
+    else
+        kernels.backward_f64(b);
 
     Array h = h0, c = c0;
-    steps(kernels, f.shape, f.weights, x, h, c);
+    if constexpr (sizeof(R) == 4)
+        steps(kernels, f.shape, f.weights, x, h, c);
+    else
+        h.clear(), c.clear();
     for (const Array* r : {&output, &h_n, &c_n, &gates, &cell, &d_x, &d_h0, &d_c0, &d_ih, &d_hh,
                            &d_b_ih, &d_b_hh, &d_hr, &h, &c})
         write(out, *r);
@@ -140,7 +152,7 @@ int main(int count, char** names) {
     FILE* out = fopen(names[2], "wb");
     if (!in || !out) return 2;
     int calls = 0;
-    while (one_call(in, out)) calls++;
+    while (one_call<Real>(in, out)) calls++;
     fclose(out);
     std::printf("%s: %d calls\n", LSTMKIT_ISA::table.name, calls);
     return 0;

@@ -41,40 +41,44 @@ SIZES = [(1, 1, 1, 1, 0), (5, 3, 4, 17, 0), (40, 1, 3, 33, 0), (6, 5, 9, 24, 10)
 SIZES += [(6, 33, 20, 40, 0), (20, 2, 8, 130, 0), (20, 2, 9, 130, 40)]
 ARM = "aarch64-linux-gnu-g++", shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
 
+DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
 
 
-def compiled(folder: Path, name: str, compiler: str = "g++", more: tuple[str, ...] = ()) -> Path:
+def compiled(
+    folder: Path, name: str, dtype: torch.dtype, *more: str, compiler: str = "g++"
+) -> Path:
     """The runner with the kernels of one instruction set."""
     program = folder / name
     sources = [Path(__file__).parent / "runner.cpp"]
     sources += [NATIVE_CODE / f"{part}.cpp" for part in ("isa", "plan", "team")]
     command = [compiler, "-std=c++20", "-ffp-contract=off", f"-DLSTMKIT_ISA={name}", *FLAGS[name]]
+    command += [f"-DLSTMKIT_REAL={'float' if dtype == torch.float32 else 'double'}"]
     command += [f"-I{NATIVE_CODE}", "-Wno-psabi", *more, *map(str, sources), "-o", str(program)]
     done = subprocess.run([*command, "-ldl", "-lpthread"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return program
 
 
-def calls() -> list[tuple[Arguments, CellOptions, bool, list[Tensor]]]:
+def calls(dtype: torch.dtype) -> list[tuple[Arguments, CellOptions, bool, list[Tensor]]]:
     """(arguments, options, recompute, gradients of the results)."""
     found = []
     for k, (size, reverse, ragged, resets) in enumerate(
         itertools.product(SIZES, *[(False, True)] * 3)
     ):
-        a = arguments(*size, ragged=ragged, resets=resets, bias=k % 3 > 0, seed=k)
+        a = arguments(*size, ragged=ragged, resets=resets, bias=k % 3 > 0, seed=k, dtype=dtype)
         (T, B, _), H, P = a.input.shape, a.c0.shape[1], a.h0.shape[1]
         g = torch.Generator().manual_seed(k)
         shapes = [(T, B, P), (B, P), (B, H), (T, B, 4, H), (T, B, H)]
-        grads = [torch.randn(shape, generator=g) for shape in shapes]
+        grads = [torch.randn(shape, generator=g, dtype=dtype) for shape in shapes]
         recompute = k % 4 == 3
         found.append((a, CellOptions(reverse=reverse), recompute, grads))
     return found
 
 
-def written(path: Path, threads: int) -> None:
+def written(path: Path, dtype: torch.dtype, threads: int) -> None:
     with path.open("wb") as file:
-        for a, o, recompute, grads in calls():
+        for a, o, recompute, grads in calls(dtype):
             (T, B, I), H, P = a.input.shape, a.c0.shape[1], a.h0.shape[1]
             flags = [a.weight_hr is not None, o.reverse, a.lengths is not None]
             flags += [a.resets is not None, a.bias_ih is not None, recompute]
@@ -82,12 +86,12 @@ def written(path: Path, threads: int) -> None:
             tensors = [*a[:8], a.lengths, a.resets, *(grads[:3] if recompute else grads)]
             for x in tensors:
                 if x is not None:
-                    x.numpy().astype(np.float32).tofile(file)
+                    x.to(dtype).numpy().tofile(file)
 
 
-def judge(path: Path) -> None:
+def judge(path: Path, dtype: torch.dtype) -> None:
     """Every result beside the reference kernel in float64."""
-    data = torch.from_numpy(np.fromfile(path, np.float32))
+    data = torch.from_numpy(np.fromfile(path, np.float32 if dtype == torch.float32 else np.float64))
     reference: Any = registry.backend("reference")
     place = 0
 
@@ -97,25 +101,29 @@ def judge(path: Path) -> None:
         place += wanted.numel()
         assert scaled_error(found, wanted) < tolerance
 
-    for narrow, o, recompute, grads in calls():
+    for narrow, o, recompute, grads in calls(dtype):
         a = narrow.to(torch.float64)
         result = reference.forward(a, o, True)
         wide = [g.double() for g in grads]
         if recompute:
             wide[3:] = [torch.zeros_like(g) for g in wide[3:]]
         for wanted in result[:3] if recompute else result:
-            compare(wanted, TOLERANCE[torch.float32])
+            compare(wanted, TOLERANCE[dtype])
         for wanted in reference.backward(a, o, result, wide)[:8]:
             if wanted is not None:
-                compare(wanted, GRADIENT_TOLERANCE[torch.float32])
+                compare(wanted, GRADIENT_TOLERANCE[dtype])
+        if dtype == torch.float64:
+            continue
         plain = a._replace(lengths=None, resets=None)
         for wanted in reference.forward(plain, CellOptions(), False)[1:3]:
-            compare(wanted, TOLERANCE[torch.float32])
+            compare(wanted, TOLERANCE[dtype])
     assert place == data.numel()
 
 
-def run_and_judge(folder: Path, command: list[str], threads: int = 1, **env: str) -> None:
-    written(folder / "calls", threads)
+def run_and_judge(
+    folder: Path, command: list[str], dtype: torch.dtype, threads: int = 1, **env: str
+) -> None:
+    written(folder / "calls", dtype, threads)
     done = subprocess.run(
         [*command, str(folder / "calls"), str(folder / "results")],
         capture_output=True,
@@ -124,24 +132,20 @@ def run_and_judge(folder: Path, command: list[str], threads: int = 1, **env: str
         env={"PATH": "/usr/bin:/bin", **env},
     )
     assert done.returncode == 0, done.stdout + done.stderr[-5000:]
-    assert f"{len(calls())} calls" in done.stdout
-    judge(folder / "results")
+    assert f"{len(calls(dtype))} calls" in done.stdout
+    judge(folder / "results", dtype)
 
 
 @pytest.mark.slow
 @needs_compiler
+@DTYPES
 @pytest.mark.parametrize("name", NATIVE.instruction_sets())
-def test_alone(name: str, tmp_path: Path) -> None:
-    run_and_judge(tmp_path, [str(compiled(tmp_path, name, more=("-O2",)))])
-
-
-@pytest.mark.slow
-@needs_compiler
-@pytest.mark.parametrize("name", NATIVE.instruction_sets())
-def test_with_address_and_undefined_behaviour_sanitizers(name: str, tmp_path: Path) -> None:
+def test_with_address_and_undefined_behaviour_sanitizers(
+    name: str, dtype: torch.dtype, tmp_path: Path
+) -> None:
     more = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fopenmp")
-    program = compiled(tmp_path, name, more=more)
-    run_and_judge(tmp_path, [str(program)], threads=2, ASAN_OPTIONS="detect_leaks=0")
+    program = compiled(tmp_path, name, dtype, *more)
+    run_and_judge(tmp_path, [str(program)], dtype, 2, ASAN_OPTIONS="detect_leaks=0")
 
 
 @pytest.mark.slow
@@ -151,16 +155,19 @@ def test_with_thread_sanitizer(tmp_path: Path) -> None:
     make it again with their own atomics (native/team.cpp)."""
     name = NATIVE.instruction_sets()[-1]
     more = ("-O1", "-g", "-fsanitize=thread", "-fopenmp")
-    program = compiled(tmp_path, name, more=more)
+    program = compiled(tmp_path, name, torch.float32, *more)
     command = ["setarch", "-R", str(program)] if shutil.which("setarch") else [str(program)]
-    run_and_judge(tmp_path, command, 3, TSAN_OPTIONS="ignore_noninstrumented_modules=1")
+    run_and_judge(
+        tmp_path, command, torch.float32, 3, TSAN_OPTIONS="ignore_noninstrumented_modules=1"
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not (shutil.which(ARM[0]) and ARM[1]), reason=f"no {ARM[0]} or qemu-aarch64")
-def test_arm_in_an_emulator(tmp_path: Path) -> None:
-    program = compiled(tmp_path, "neon", ARM[0], ("-O2", "-static"))
-    run_and_judge(tmp_path, [str(ARM[1]), str(program)])
+@DTYPES
+def test_arm_in_an_emulator(dtype: torch.dtype, tmp_path: Path) -> None:
+    program = compiled(tmp_path, "neon", dtype, "-O2", "-static", compiler=ARM[0])
+    run_and_judge(tmp_path, [str(ARM[1]), str(program)], dtype)
 
 
 @pytest.mark.slow
