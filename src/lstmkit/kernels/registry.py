@@ -24,7 +24,7 @@ BACKENDS = {
     "reference": "lstmkit.kernels.reference",
 }
 
-# Time of the reference over the native kernel, forward and backward, T=100 on a CPU with one thread:
+# Time of the reference over the native kernel, forward and backward, T=100, on a CPU, one thread:
 # at B=32 H=128, and at B=1 H=64 (benchmarks/results/layer_reference.json).
 REFERENCE_FACTOR, REFERENCE_FACTOR_SMALL = 3, 30
 
