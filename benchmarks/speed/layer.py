@@ -6,7 +6,8 @@
 Forward with backward (gradients of the input and of all weights), I = H, float32:
 
 - dense: all samples have T steps;
-- inference: forward alone, without gradients; ONNX Runtime beside them where it is installed;
+- inference: forward alone, without gradients; ONNX Runtime beside them where it is installed
+  (pip install onnx onnxruntime);
 - ragged: lengths drawn evenly from 1 .. T; torch.nn.LSTM takes a PackedSequence, packing and
   padding included, as its users do;
 - trace: dense, and all gates are asked for; torch.nn.LSTM, which cannot, runs without;

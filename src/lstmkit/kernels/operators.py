@@ -148,14 +148,10 @@ def _backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
     saved = ctx.saved_tensors
     tensors, results = saved[: len(ctx.present)], saved[len(ctx.present) :]
     *options, _keep, backend = ctx.options
-    full = [_full(g, r) for g, r in zip(grads, results, strict=True)]
-    full[3:] = _full_kept(full[3:], tensors)
-    found = lstm_sequence_backward(
-        list(tensors), ctx.present, full, list(results), *options, backend
-    )
-    by_place = dict(zip([k for k in ctx.present if k < GRADIENTS], found, strict=True))
+    a, o = _unpack(tensors, ctx.present), CellOptions(*options)
+    found = differentiable_backward(a, o, Result(*results), grads, backend)
     n = len(Arguments._fields) + len(ctx.options)
-    return tuple(by_place.get(k) for k in range(n))
+    return (*found, *[None] * (n - len(found)))
 
 
 def _full(grad: Tensor | None, like: Tensor) -> Tensor:
