@@ -17,7 +17,7 @@ KERNEL_PARTS = {"kernels.contract", "kernels.masks"}
 FEATURES = {"readers", "text", "calibration", "program", "modelfile", "runtime"}
 TASK = {"kernels", "layers", "equations", "text", "calibration", "evaluation", "readers"}
 TASK |= {"training", "program", "operations", "recurrence", "modelfile", "runtime", "tasks"}
-TASK |= {"style"}
+TASK |= {"style", "lowprecision"}
 
 # Longest prefix wins. A room may import itself, COMMON, and what is listed.
 MAY: dict[str, set[str]] = {
@@ -29,7 +29,8 @@ MAY: dict[str, set[str]] = {
     "recurrence": {"equations", "operations"},
     "program": {"equations", "operations", "recurrence", "validation"},
     "validation": {"program", "operations"},
-    "modelfile": {"program"},
+    "lowprecision": {"program", "operations"},
+    "modelfile": {"program", "lowprecision"},
     "style": {"modelfile"},
     "kernels": {"equations", "kernels"},
     "kernels.contract": set(),
@@ -39,7 +40,7 @@ MAY: dict[str, set[str]] = {
     "kernels.reference": KERNEL_PARTS | {"equations"},
     "kernels.native": {"kernels.contract", "engine"},
     "kernels.vendor": {"kernels.contract", "kernels.packing"},
-    "layers": {"kernels", "equations", "style"},
+    "layers": {"kernels", "equations", "style", "program"},
     "text": set(),
     "calibration": set(),
     "evaluation": {"style"},
@@ -48,7 +49,16 @@ MAY: dict[str, set[str]] = {
     "tasks": TASK,
     "tasks.forecast.features": FEATURES,
     "tasks.forecast.stream": FEATURES | {"tasks.forecast.features"},
-    "runtime": {"program", "operations", "modelfile", "equations", "engine"},
+    "runtime": {
+        "program",
+        "operations",
+        "recurrence",
+        "lowprecision",
+        "modelfile",
+        "equations",
+        "engine",
+    },
+    "export": {"program", "operations", "recurrence", "lowprecision", "modelfile"},
     "demos": {"*"},
     "bench": {"*"},
     "cli": {"*"},
@@ -66,7 +76,9 @@ FORBIDDEN: dict[str, set[str]] = {
     "validation": TORCH | {"polars"},
     "modelfile": TORCH | {"polars"},
     "readers": TORCH,
+    "lowprecision": TORCH | {"polars"},
     "runtime": TORCH | {"polars"},
+    "export": TORCH | {"polars"},
     "tasks.forecast.features": TORCH | {"polars"},
     "tasks.forecast.stream": TORCH | {"polars"},
 }

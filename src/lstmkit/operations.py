@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lstmkit.equations.namespace import normalise, sigmoid
+from lstmkit.equations.namespace import matmul_t, normalise, sigmoid
 from lstmkit.errors import UserError
 
 Shape = tuple[int | str, ...]
@@ -38,7 +38,8 @@ class Schema(NamedTuple):
     """What an operation takes and gives.
 
     `shapes(inputs, attributes)` infers the outputs' shapes or raises ValueError;
-    `run(inputs, attributes)` computes them. A variadic operation takes x0, x1, ...
+    `run(inputs, attributes)` computes them. A variadic operation takes x0, x1, ... `matrices` are the
+    inputs that may be weights of low precision (`lstmkit.lowprecision`).
     """
 
     required: tuple[str, ...]
@@ -48,6 +49,7 @@ class Schema(NamedTuple):
     shapes: Callable[[Mapping[str, Shape], Mapping[str, Any]], dict[str, Shape]]
     run: Callable[[Mapping[str, Array], Mapping[str, Any]], Arrays]
     variadic: bool = False
+    matrices: tuple[str, ...] = ()
 
 
 OPERATIONS: dict[str, Schema] = {}
@@ -60,6 +62,7 @@ def register(
     optional: Sequence[str] = (),
     attributes: Mapping[str, Attribute] | None = None,
     variadic: bool = False,
+    matrices: Sequence[str] = (),
 ) -> Callable[[type], type]:
     """Class decorator: `shapes` and `run` of the class become the operation `name`."""
 
@@ -72,6 +75,7 @@ def register(
             cls.shapes,
             cls.run,
             variadic,
+            tuple(matrices),
         )
         return cls
 
@@ -173,7 +177,7 @@ class _Affine:
 # --- products and norms ---------------------------------------------------------------------------
 
 
-@register("linear", ["x", "weight"], optional=["bias"])
+@register("linear", ["x", "weight"], optional=["bias"], matrices=["weight"])
 class _Linear:
     """x (.., K), weight (N, K), bias (N): (.., N)."""
 
@@ -187,11 +191,11 @@ class _Linear:
 
     @staticmethod
     def run(i: Mapping[str, Array], a: Mapping[str, Any]) -> Arrays:
-        y = i["x"] @ i["weight"].T
+        y = matmul_t(i["x"], i["weight"])
         return {"y": y + i["bias"] if "bias" in i else y}
 
 
-@register("embedding", ["indices", "weight"])
+@register("embedding", ["indices", "weight"], matrices=["weight"])
 class _Embedding:
     """indices (..) whole numbers, weight (N, E): (.., E)."""
 

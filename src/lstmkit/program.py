@@ -355,17 +355,27 @@ class Builder:
         prefix: str,
         options: Mapping[str, Any],
         lengths: str | None = None,
+        carried: bool = False,
     ) -> str:
         """A whole stack over x (B, T, I), from the arrays of an lstmkit.LSTM whose names begin with
-        `prefix` and its `options()`; returns its output (B, T, D*P)."""
+        `prefix` and its `options()`; returns its output (B, T, D*P).
+
+        `carried`: it begins with the slots of `lstm_cell` and writes them, so that sequences may
+        come in pieces; not for both directions.
+        """
+        _only_forward(options, carried)
         ways = (False, True) if options["bidirectional"] else (False,)
         for layer in range(options["num_layers"]):
             outputs = []
+            state = self._state(prefix, layer, options) if carried else {}
             for reverse in ways:
-                roles = self._roles(arrays, prefix, suffix(layer, reverse))
+                roles = self._roles(arrays, prefix, suffix(layer, reverse)) | state
                 shared = _attributes(options)
-                y, _, _ = self.op("lstm", x=x, lengths=lengths, reverse=reverse, **roles, **shared)
+                y, h, c = self.op("lstm", x=x, lengths=lengths, reverse=reverse, **roles, **shared)
                 outputs.append(y)
+            if carried:
+                self.write(state["h0"], h)
+                self.write(state["c0"], c)
             y = self.op("concat", *outputs, axis=-1) if len(outputs) > 1 else outputs[0]
             x = self.op("add", y, x) if options["residual"] and layer > 0 else y
         return x
@@ -375,21 +385,23 @@ class Builder:
     ) -> str:
         """One step of a whole stack over x (B, I), its state in slots PREFIX.h_lK, PREFIX.c_lK;
         returns its output (B, P)."""
-        if options["bidirectional"]:
-            raise ProgramError(
-                "a bidirectional LSTM cannot be stepped", hint="it needs the whole sequence: lstm"
-            )
-        H = options["hidden_size"]
-        P = options["proj_size"] or H
+        _only_forward(options, True)
         for layer in range(options["num_layers"]):
-            h = self.slot(f"{prefix}h{suffix(layer)}", (P,))
-            c = self.slot(f"{prefix}c{suffix(layer)}", (H,))
+            h, c = self._state(prefix, layer, options).values()
             roles = self._roles(arrays, prefix, suffix(layer))
             new_h, new_c = self.op("lstm_cell", x=x, h=h, c=c, **roles, **_attributes(options))
             self.write(h, new_h)
             self.write(c, new_c)
             x = self.op("add", new_h, x) if options["residual"] and layer > 0 else new_h
         return x
+
+    def _state(self, prefix: str, layer: int, options: Mapping[str, Any]) -> dict[str, str]:
+        """The slots of one layer: PREFIX.h_lK (P,), PREFIX.c_lK (H,)."""
+        H = options["hidden_size"]
+        return {
+            "h0": self.slot(f"{prefix}h{suffix(layer)}", (options["proj_size"] or H,)),
+            "c0": self.slot(f"{prefix}c{suffix(layer)}", (H,)),
+        }
 
     def _roles(self, arrays: Mapping[str, Array], prefix: str, end: str) -> dict[str, str]:
         """The weights of one layer and direction, by role."""
@@ -405,6 +417,13 @@ class Builder:
         program = Program(self.kind, self._entries, self._slots, self._weights, self.window)
         program.validate()
         return program
+
+
+def _only_forward(options: Mapping[str, Any], carried: bool) -> None:
+    if carried and options["bidirectional"]:
+        raise ProgramError(
+            "a bidirectional LSTM cannot be stepped", hint="it needs the whole sequence: lstm"
+        )
 
 
 def _attributes(options: Mapping[str, Any]) -> dict[str, Any]:

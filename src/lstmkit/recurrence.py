@@ -25,6 +25,7 @@ from lstmkit.operations import (
 )
 
 _ROLES = Weights._fields[2:]
+_MATRICES = ("weight_ih", "weight_hh", "weight_hr")
 _LSTM = {
     "hidden_size": Attribute(int, REQUIRED),
     "coupled": Attribute(bool, False),
@@ -74,6 +75,7 @@ def _one_step(zx: Array, h: Array, c: Array, w: Weights, a: Mapping[str, Any]) -
     ["y", "h", "c"],
     ["h0", "c0", "lengths", "resets", *_ROLES],
     {**_LSTM, "reverse": Attribute(bool, False)},
+    matrices=_MATRICES,
 )
 class _Lstm:
     """One layer and direction over x (B, T, I): y (B, T, P), h (B, P), c (B, H).
@@ -132,7 +134,12 @@ def unroll(
 
 
 @register(
-    "lstm_cell", ["x", "h", "c", "weight_ih", "weight_hh"], ["h", "c"], [*_ROLES], dict(_LSTM)
+    "lstm_cell",
+    ["x", "h", "c", "weight_ih", "weight_hh"],
+    ["h", "c"],
+    [*_ROLES],
+    dict(_LSTM),
+    matrices=_MATRICES,
 )
 class _LstmCell:
     """One step: x (B, I), h (B, P), c (B, H) to the new h and c."""

@@ -166,8 +166,10 @@ def _validate_entry(p: Program, point: EntryPoint) -> set[str]:
         shapes[port.name] = port.shape
     used: set[str] = set()
     total = 0
+    low = {f"weights/{k}" for k, w in p.weights.items() if str(w.dtype) in ("bfloat16", "int8")}
     for number, operation in enumerate(point.operations):
         place = f"{where}, operation {number} ({operation.kind})"
+        _check_precision(operation, low, place)
         used |= set(operation.inputs.values())
         made = _validate_operation(operation, shapes, place)
         total += _elements(made, place)
@@ -187,6 +189,9 @@ def _validate_results(
     p: Program, point: EntryPoint, shapes: Mapping[str, Shape], where: str
 ) -> None:
     _need(bool(point.outputs) or bool(point.state), f"{where} gives nothing")
+    given = {*point.state.values(), *(port.name for port in point.outputs)}
+    low = [k for k, w in p.weights.items() if str(w.dtype) in ("bfloat16", "int8")]
+    _need(not given & {f"weights/{k}" for k in low}, f"{where} gives weights of low precision")
     _named(list(point.outputs), "output")
     for port in point.outputs:
         found = shapes.get(port.name)
@@ -217,6 +222,13 @@ def _validate_operation(o: Operation, shapes: Mapping[str, Shape], place: str) -
     except ValueError as error:
         raise ProgramError(f"not a well-formed program: {place}: {error}") from error
     return {name: found[role] for role, name in o.outputs.items()}
+
+
+def _check_precision(o: Operation, low: set[str], place: str) -> None:
+    """Weights of low precision only where an operation can take them."""
+    taken = OPERATIONS[o.kind].matrices if o.kind in OPERATIONS else ()
+    for role, name in o.inputs.items():
+        _need(name not in low or role in taken, f"{place}: {role} cannot be of low precision")
 
 
 def _check_roles(schema: Schema, o: Operation, place: str) -> None:

@@ -29,7 +29,9 @@ def where(condition: Any, a: Any, b: Any) -> Any:
 
 
 def matmul_t(x: Any, weight: Any) -> Any:
-    """x (.., K) times weight (N, K) transposed: (.., N)."""
+    """x (.., K) times weight (N, K) transposed: (.., N). A matrix of low precision knows how."""
+    if hasattr(weight, "product"):
+        return weight.product(x)
     return x @ weight.swapaxes(-1, -2)
 
 

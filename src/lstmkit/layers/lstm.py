@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,9 @@ from lstmkit.layers.initialisation import Chrono
 from lstmkit.layers.run import Call, run
 from lstmkit.layers.trace import Trace
 from lstmkit.notation import gate_rows, suffix
+
+if TYPE_CHECKING:
+    from lstmkit.program import Program
 
 Hidden = tuple[Tensor, Tensor]
 
@@ -191,6 +194,32 @@ class LSTM(nn.RNNBase):
         names = ["input_size", "hidden_size", "num_layers", "bidirectional", "proj_size"]
         names += ["coupled_gates", "peephole", "layer_norm", "residual"]
         return {name: getattr(self, name) for name in names} | {"zoneout": list(self.zoneout)}
+
+    def program(self) -> Program:
+        """This layer in evaluation, without torch, for `lstmkit.runtime` and `lstmkit.export`.
+
+        Entry `sequence` maps x (B, T, I) to y (B, T, D*P); entry `step`, of one direction only, x
+        (B, I) to y (B, P). Both carry the state in the slots `h_lK`, `c_lK`; a bidirectional layer
+        has none and begins with 0.
+        """
+        from lstmkit.program import Builder
+
+        arrays = {
+            name + suffix(layer, reverse): p.detach().cpu().float().numpy().copy()
+            for layer, reverse in self.directions()
+            for name, p in self.weights_of(layer, reverse).items()
+        }
+        options, both = self.options(), self.bidirectional
+        width = (self.proj_size or self.hidden_size) * (1 + both)
+        b = Builder("recurrent")
+        x = b.input("x", ("B", "T", self.input_size))
+        b.output("y", b.lstm(x, arrays, "", options, carried=not both), ("B", "T", width))
+        b.entry("sequence")
+        if not both:
+            x = b.input("x", ("B", self.input_size))
+            b.output("y", b.lstm_cell(x, arrays, "", options), ("B", width))
+            b.entry("step")
+        return b.build()
 
     def case(self, input: Tensor | PackedSequence, **call: Any) -> Case:
         """The static description of `self(input, **call)` that decides on the backend."""
