@@ -14,6 +14,7 @@
 
 #include "cpu.h"
 #include "plan.h"
+#include "sessions.h"
 
 namespace nb = nanobind;
 using namespace lstmkit;
@@ -119,49 +120,6 @@ void backward(const ShapeTuple& shape, const WeightTuple& weights, Address lengt
         kernels().backward_f64(call);
 }
 
-// Weights of one layer in one direction, packed once for single steps. Thread-safe: a step has the
-// caller's scratch.
-class PackedCell {
-  public:
-    PackedCell(const ShapeTuple& shape, const WeightTuple& weights)
-        : kernels_(kernels()), shape_(shape_of(shape)) {
-        packed_ = allocate(kernels_.packed_size(shape_));
-        kernels_.pack(shape_, weights_of<const float>(weights), packed_);
-    }
-    ~PackedCell() { release(packed_); }
-    PackedCell(const PackedCell&) = delete;
-    PackedCell& operator=(const PackedCell&) = delete;
-
-    int64_t scratch_size(int64_t samples) const {
-        Shape shape = shape_;
-        shape.B = samples;
-        return kernels_.scratch_size(shape);
-    }
-
-    void step(int64_t samples, Address x, Address h, Address c, Address scratch) const {
-        Step<float> call;
-        call.shape = shape_;
-        call.shape.B = samples;
-        call.packed = packed_;
-        call.scratch = at<float>(scratch);
-        call.x = at<const float>(x);
-        call.h = at<float>(h);
-        call.c = at<float>(c);
-        kernels_.step(call);
-    }
-
-  private:
-    static float* allocate(int64_t count) {
-        return static_cast<float*>(::operator new(
-            sizeof(float) * static_cast<size_t>(count), std::align_val_t{64}));
-    }
-    static void release(float* memory) { ::operator delete(memory, std::align_val_t{64}); }
-
-    const Kernels& kernels_;
-    Shape shape_;
-    float* packed_;
-};
-
 int64_t checkpoints(const ShapeTuple& tuple, Address lengths) {
     const Shape shape = shape_of(tuple);
     return checkpoint_count(shape, steps_of(shape, lengths, 0));
@@ -192,8 +150,5 @@ NB_MODULE(_native, m) {
     m.def("product_f32", &product, Free());
     m.def("peak_f32", [](int64_t rounds) { return kernels().peak(rounds); }, Free(),
           "Multiply-adds in registers alone, on one thread; returns how many operations.");
-    nb::class_<PackedCell>(m, "PackedCell")
-        .def(nb::init<const ShapeTuple&, const WeightTuple&>())
-        .def("scratch_size", &PackedCell::scratch_size)
-        .def("step", &PackedCell::step, Free());
+    bind_runtime(m);
 }

@@ -79,16 +79,48 @@ struct Backward {
     int threads = 1;
 };
 
-// One step of B samples, in place, on the calling thread, without allocating. `packed` is what
-// Kernels::pack made of the weights; `scratch` is for this call alone.
-template <class R>
+// --- packed weights -------------------------------------------------------------------------------
+// What steps and linear layers run on: weights packed once, in one of three precisions. bfloat16 ones
+// come as float32 numbers whose lower halves are 0, int8 ones as whole numbers -127 .. 127 with a
+// scale for each row of the matrix. Packed memory is 64 bytes aligned.
+
+enum class Precision : int32_t { float32, bfloat16, int8 };
+
+struct Scales {
+    const float *ih = nullptr, *hh = nullptr, *hr = nullptr;  // (4H), (4H), (P); int8 only
+};
+
+// One step of B samples on the calling thread, without allocating. `packed` is what Kernels::pack
+// made of the weights; `scratch` is for this call alone. new_h and new_c may be h and c.
 struct Step {
     Shape shape;  // T is 1
-    const R* packed = nullptr;
-    R* scratch = nullptr;
-    const R* x = nullptr;  // (B, I)
-    R* h = nullptr;        // (B, P)
-    R* c = nullptr;        // (B, H)
+    Precision precision = Precision::float32;
+    const void* packed = nullptr;
+    float* scratch = nullptr;
+    const float* x = nullptr;                 // (B, I)
+    const float *h = nullptr, *c = nullptr;   // (B, P), (B, H)
+    float *new_h = nullptr, *new_c = nullptr;
+};
+
+struct LinearShape {
+    int64_t K, N;
+    Precision precision;
+};
+
+struct LinearWeights {
+    const float* weight = nullptr;  // (N, K)
+    const float* bias = nullptr;    // (N) or null
+    const float* scale = nullptr;   // (N); int8 only
+};
+
+// y (rows, N) = x (rows, K) weight^T + bias, as a Step.
+struct Linear {
+    LinearShape shape;
+    const void* packed = nullptr;
+    float* scratch = nullptr;
+    int64_t rows = 0;
+    const float* x = nullptr;
+    float* y = nullptr;
 };
 
 }  // namespace lstmkit

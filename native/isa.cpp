@@ -57,12 +57,37 @@ double peak(int64_t rounds) {
     return 2.0 * W<float> * CHAINS * static_cast<double>(rounds);
 }
 
+void tanh_of(const float* x, float* y, int64_t n) {
+    for (int64_t k = 0; k < n; k += W<float>)
+        store(y + k, tanh<float>(load(x + k, n - k)), n - k);
+}
+
+void sigmoid_of(const float* x, float* y, int64_t n) {
+    for (int64_t k = 0; k < n; k += W<float>)
+        store(y + k, sigmoid<float>(load(x + k, n - k)), n - k);
+}
+
 }  // namespace
 
 extern const Kernels table;
-const Kernels table = {TEXT(LSTMKIT_ISA), forward<float>,      forward<double>,     backward<float>,
-                       backward<double>,  packed_size<float>,  scratch_size<float>, pack<float>,
-                       step<float>,       product,            peak};
+const Kernels table = {TEXT(LSTMKIT_ISA),
+                       forward<float>,
+                       forward<double>,
+                       backward<float>,
+                       backward<double>,
+                       packed_bytes,
+                       scratch_floats,
+                       step,
+                       linear_bytes,
+                       linear_scratch,
+                       linear,
+                       panel_floats,
+                       pack,
+                       pack_linear,
+                       tanh_of,
+                       sigmoid_of,
+                       product,
+                       peak};
 
 }  // namespace LSTMKIT_ISA
 }  // namespace lstmkit

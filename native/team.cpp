@@ -175,7 +175,7 @@ void meet(Barrier* b) {
     }
 }
 
-// --- scratch --------------------------------------------------------------------------------------
+// --- memory ---------------------------------------------------------------------------------------
 
 namespace {
 
@@ -188,6 +188,8 @@ constexpr size_t APART = LINE;              // no two pieces share a cache line
 #endif
 
 constexpr size_t PAGE = size_t{2} << 20;
+
+}  // namespace
 
 // Weights are walked through at every step: large pages, where there are any, save the look-ups.
 char* allocate(size_t bytes) {
@@ -212,6 +214,8 @@ void release(char* memory) {
     std::free(memory);
 #endif
 }
+
+namespace {
 
 struct Store {
     char* base = nullptr;

@@ -36,4 +36,8 @@ struct Scratch {
     void* take(size_t bytes);
 };
 
+// 64 bytes aligned, in large pages where it fills one. Raises std::bad_alloc.
+char* allocate(size_t bytes);
+void release(char* memory);
+
 }  // namespace lstmkit

@@ -154,10 +154,10 @@ class Program:
             ProgramError: inputs that are missing, unknown or do not fit their ports.
         """
         point = self.entry(entry)
-        values = self._bind(point, inputs)
+        values = self.bind(point, inputs)
         batch = next(iter(values.values())).shape[0] if values else 1
         carried = dict(self.initial_state(batch) if state is None else state)
-        self._check_state(carried, batch)
+        self.check_state(carried, batch)
         values |= {f"state/{name}": value for name, value in carried.items()}
         values |= {f"weights/{name}": value for name, value in self.weights.items()}
         for operation in point.operations:
@@ -172,7 +172,8 @@ class Program:
         owned = {k: v if v.flags.owndata else v.copy() for k, v in outputs.items()}
         return owned, carried | written
 
-    def _bind(self, point: EntryPoint, inputs: Mapping[str, Array]) -> Arrays:
+    def bind(self, point: EntryPoint, inputs: Mapping[str, Array]) -> Arrays:
+        """The inputs as arrays that fit the entry point's ports; ProgramError where they do not."""
         names = {port.name for port in point.inputs}
         if set(inputs) != names:
             raise ProgramError(
@@ -183,7 +184,8 @@ class Program:
         sizes: dict[str, int] = {}
         return {port.name: _fitting(port, inputs[port.name], sizes) for port in point.inputs}
 
-    def _check_state(self, state: Mapping[str, Array], batch: int) -> None:
+    def check_state(self, state: Mapping[str, Array], batch: int) -> None:
+        """Raises ProgramError unless every slot is there with `batch` samples."""
         for slot in self.slots.values():
             shape = getattr(state.get(slot.name), "shape", None)
             if shape != (batch, *slot.shape):

@@ -35,7 +35,7 @@ _LSTM = {
 GATES = ("input_gate", "forget_gate", "candidate", "output_gate", "cell", "hidden")
 
 
-def _lstm_sizes(i: Mapping[str, Shape], a: Mapping[str, Any]) -> tuple[int, int]:
+def cell_sizes(i: Mapping[str, Shape], a: Mapping[str, Any]) -> tuple[int, int]:
     """H and P, every weight's shape checked."""
     H, G = a["hidden_size"], gate_rows(a["coupled"])
     check(H > 0, "hidden_size must be above 0")
@@ -87,7 +87,7 @@ class _Lstm:
     @staticmethod
     def shapes(i: Mapping[str, Shape], a: Mapping[str, Any]) -> dict[str, Shape]:
         check(len(i["x"]) == 3, f"x is {i['x']}, not (B, T, I)")
-        H, P = _lstm_sizes(i, a)
+        H, P = cell_sizes(i, a)
         B, T, _ = i["x"]
         wanted: dict[str, Shape] = {"h0": (B, P), "c0": (B, H), "lengths": (B,), "resets": (B, T)}
         for name, shape in wanted.items():
@@ -147,7 +147,7 @@ class _LstmCell:
     @staticmethod
     def shapes(i: Mapping[str, Shape], a: Mapping[str, Any]) -> dict[str, Shape]:
         check(len(i["x"]) == 2, f"x is {i['x']}, not (B, I)")
-        H, P = _lstm_sizes(i, a)
+        H, P = cell_sizes(i, a)
         h, c = (i["x"][0], P), (i["x"][0], H)
         check(i["h"] == h and i["c"] == c, f"the state is {i['h']}, {i['c']}, not {h}, {c}")
         return {"h": h, "c": c}

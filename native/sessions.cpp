@@ -1,0 +1,357 @@
+#include "sessions.h"
+
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <stdexcept>
+#include <tuple>
+
+#include "machine.h"
+
+namespace nb = nanobind;
+
+namespace lstmkit {
+namespace {
+
+using Address = uintptr_t;
+using PlaceTuple = std::pair<int64_t, bool>;
+
+// Where less work than this (multiplications) is ahead, to let other threads run costs more.
+constexpr double WORTH_RELEASING = 300000;
+
+class Released {
+  public:
+    explicit Released(double work) : state_(work > WORTH_RELEASING ? PyEval_SaveThread() : nullptr) {}
+    ~Released() {
+        if (state_) PyEval_RestoreThread(state_);
+    }
+
+  private:
+    PyThreadState* state_;
+};
+
+// --- building -------------------------------------------------------------------------------------
+
+Place place_of(const PlaceTuple& p) { return {p.first, p.second}; }
+
+std::vector<Place> places_of(const std::vector<PlaceTuple>& given) {
+    std::vector<Place> found;
+    for (const PlaceTuple& p : given) found.push_back(place_of(p));
+    return found;
+}
+
+// (operation, in, out, numbers, factors)
+using InstructionTuple = std::tuple<int, std::vector<PlaceTuple>, std::vector<PlaceTuple>,
+                                    std::vector<int64_t>, std::vector<float>>;
+
+std::vector<Instruction> code_of(const std::vector<InstructionTuple>& given) {
+    std::vector<Instruction> found;
+    for (const auto& [operation, in, out, numbers, factors] : given) {
+        if (operation < 0 || operation >= static_cast<int>(Operation::count))
+            throw std::invalid_argument("no such instruction");
+        found.push_back({static_cast<Operation>(operation), places_of(in), places_of(out), numbers,
+                         factors});
+    }
+    return found;
+}
+
+// (precision, (I, H, P, projected, reverse) or (K, N), weights, scales), addresses of float32
+// arrays: a cell's ih, hh, bias_ih, bias_hh, hr and ih, hh, hr; a linear operation's weight, bias and
+// weight.
+using PackedTuple = std::tuple<int, std::vector<int64_t>, std::vector<Address>,
+                               std::vector<Address>>;
+
+PackedSource packed_of(const PackedTuple& given) {
+    const auto& [precision, n, weights, scales] = given;
+    const auto at = [](Address a) { return reinterpret_cast<const float*>(a); };
+    PackedSource found{};
+    found.precision = static_cast<Precision>(precision);
+    found.cell = n.size() == 5;
+    if (found.cell) {
+        found.shape = {1, 1, n[0], n[1], n[2], n[3] != 0, n[4] != 0};
+        found.weights = {at(weights[0]), at(weights[1]), at(weights[2]), at(weights[3]),
+                         at(weights[4])};
+        found.scales = {at(scales[0]), at(scales[1]), at(scales[2])};
+    } else {
+        found.linear = {n[0], n[1], found.precision};
+        found.linear_weights = {at(weights[0]), at(weights[1]), at(scales[0])};
+    }
+    return found;
+}
+
+// (offset, size, element)
+using PortTuple = std::tuple<int64_t, int64_t, int>;
+
+std::vector<Port> ports_of(const std::vector<PortTuple>& given) {
+    std::vector<Port> found;
+    for (const auto& [offset, size, element] : given)
+        found.push_back({offset, size, static_cast<Element>(element)});
+    return found;
+}
+
+// (offset in the state, size, before, after)
+using SlotTuple = std::tuple<int64_t, int64_t, int64_t, int64_t>;
+
+std::vector<SlotPlace> slots_of(const std::vector<SlotTuple>& given) {
+    std::vector<SlotPlace> found;
+    for (const auto& [state, size, before, after] : given)
+        found.push_back({state, size, before, after});
+    return found;
+}
+
+std::vector<float> constants_of(const std::vector<std::pair<Address, int64_t>>& given) {
+    std::vector<float> found;
+    for (const auto& [address, count] : given) {
+        const auto* from = reinterpret_cast<const float*>(address);
+        found.insert(found.end(), from, from + count);
+    }
+    return found;
+}
+
+constexpr int64_t WIDTHS[] = {4, 4, 8, 1};  // bytes of an Element
+
+// A machine and how Python makes the array of its only output: a call without arguments.
+struct BoundMachine {
+    Machine machine;
+    nb::object make_output;
+
+    BoundMachine(int64_t arena_size, const std::vector<std::pair<Address, int64_t>>& constants,
+                 const std::vector<InstructionTuple>& code, const std::vector<PackedTuple>& packed,
+                 const std::vector<PortTuple>& inputs,
+                 const std::vector<std::pair<int64_t, int64_t>>& outputs,
+                 const std::vector<SlotTuple>& slots, int64_t state_size, nb::object make_output)
+        : machine(arena_size, constants_of(constants), code_of(code), sources(packed),
+                  ports_of(inputs), output_ports(outputs), slots_of(slots), state_size),
+          make_output(std::move(make_output)) {}
+
+    static std::vector<PackedSource> sources(const std::vector<PackedTuple>& given) {
+        std::vector<PackedSource> found;
+        for (const PackedTuple& p : given) found.push_back(packed_of(p));
+        return found;
+    }
+    static std::vector<Port> output_ports(const std::vector<std::pair<int64_t, int64_t>>& given) {
+        std::vector<Port> found;
+        for (const auto& [offset, size] : given) found.push_back({offset, size, Element::float32});
+        return found;
+    }
+};
+
+// --- sessions -------------------------------------------------------------------------------------
+
+// The state of one session: floats, and whether a thread is at work on it.
+class Core {
+  public:
+    explicit Core(const BoundMachine* step, int64_t size)
+        : step_(step), size_(size), state_(new float[static_cast<size_t>(size)]()) {}
+    ~Core() { delete[] state_; }
+    Core(const Core&) = delete;
+    Core& operator=(const Core&) = delete;
+
+    float* state() const { return state_; }
+    nb::bytes get() const { return nb::bytes(state_, bytes()); }
+    void set(const nb::bytes& state) {
+        if (state.size() != bytes()) throw std::invalid_argument("a state of another size");
+        memcpy(state_, state.c_str(), bytes());
+    }
+    bool seize() { return !busy_.exchange(true, std::memory_order_acquire); }
+    void free() { busy_.store(false, std::memory_order_release); }
+
+    nb::object step(nb::handle x, nb::handle out);
+
+  private:
+    size_t bytes() const { return static_cast<size_t>(size_) * sizeof(float); }
+
+    const BoundMachine* step_;  // Session keeps it alive
+    int64_t size_;
+    float* state_;
+    std::atomic<bool> busy_{false};
+};
+
+// Sessions that this thread works on. Raises std::runtime_error where another does.
+class Seized {
+  public:
+    explicit Seized(std::vector<Core*> cores) : cores_(std::move(cores)) {
+        for (; held_ < cores_.size(); held_++)
+            if (!cores_[held_]->seize()) {
+                release();
+                throw std::runtime_error("a session is in use by another thread, or given twice");
+            }
+    }
+    ~Seized() { release(); }
+
+  private:
+    void release() {
+        while (held_ > 0) cores_[--held_]->free();
+    }
+    std::vector<Core*> cores_;
+    size_t held_ = 0;
+};
+
+class SeizedOne {
+  public:
+    explicit SeizedOne(Core* core) : core_(core) {
+        if (!core->seize())
+            throw std::runtime_error("a session is in use by another thread, or given twice");
+    }
+    ~SeizedOne() { core_->free(); }
+
+  private:
+    Core* core_;
+};
+
+// The memory of a contiguous array of `size` float32 numbers in one dimension; null where an object
+// is something else, without a Python error.
+class FloatView {
+  public:
+    FloatView(nb::handle object, int64_t size, bool writable) {
+        const int flags = PyBUF_FORMAT | PyBUF_C_CONTIGUOUS | (writable ? PyBUF_WRITABLE : 0);
+        if (PyObject_GetBuffer(object.ptr(), &view_, flags) != 0) {
+            PyErr_Clear();
+            return;
+        }
+        held_ = true;
+        const bool fits = view_.ndim == 1 && view_.itemsize == 4 && view_.shape[0] == size &&
+                          view_.format && view_.format[0] == 'f' && view_.format[1] == 0;
+        data = fits ? static_cast<float*>(view_.buf) : nullptr;
+    }
+    ~FloatView() {
+        if (held_) PyBuffer_Release(&view_);
+    }
+    FloatView(const FloatView&) = delete;
+    FloatView& operator=(const FloatView&) = delete;
+    float* data = nullptr;
+
+  private:
+    Py_buffer view_;
+    bool held_ = false;
+};
+
+// One step where input and output are one vector of float32 each; None, nothing done, where they
+// are not: the caller then finds out why.
+nb::object Core::step(nb::handle x, nb::handle out) {
+    const Machine& machine = step_->machine;
+    const FloatView input(x, machine.inputs()[0].size, false);
+    if (!input.data) return nb::none();
+    nb::object answer = out.is_none() ? step_->make_output() : nb::borrow(out);
+    const FloatView output(answer, machine.outputs()[0].size, true);
+    if (!output.data) return nb::none();
+    const void* inputs[] = {input.data};
+    float* const outputs[] = {output.data};
+    const SeizedOne mine(this);
+    const Released released(machine.work());
+    machine.run(1, inputs, &state_, outputs);
+    return answer;
+}
+
+// --- many -----------------------------------------------------------------------------------------
+
+constexpr int64_t AT_ONCE_FLOATS = 64 << 10;  // of arena: what the L2 cache holds beside weights
+
+std::vector<Core*> cores_of(nb::sequence sessions) {
+    std::vector<Core*> found;
+    found.reserve(nb::len(sessions));
+    for (nb::handle session : sessions) found.push_back(nb::inst_ptr<Core>(session));
+    return found;
+}
+
+// B samples from contiguous inputs to contiguous outputs, as many at a time as the caches hold;
+// state(b) is where the state of sample b stands.
+template <class State>
+void run_samples(const Machine& machine, int64_t B, const std::vector<Address>& inputs,
+                 const std::vector<Address>& outputs, State state) {
+    const int64_t at_once =
+        std::clamp<int64_t>(AT_ONCE_FLOATS / std::max<int64_t>(machine.arena_size(), 1), 1, 192);
+    std::vector<const void*> in(inputs.size());
+    std::vector<float*> out(outputs.size()), states(static_cast<size_t>(at_once));
+    for (int64_t first = 0; first < B; first += at_once) {
+        const int64_t count = std::min(at_once, B - first);
+        for (size_t k = 0; k < in.size(); k++) {
+            const Port& port = machine.inputs()[k];
+            in[k] = reinterpret_cast<const char*>(inputs[k]) +
+                    first * port.size * WIDTHS[static_cast<int>(port.element)];
+        }
+        for (size_t k = 0; k < out.size(); k++)
+            out[k] = reinterpret_cast<float*>(outputs[k]) + first * machine.outputs()[k].size;
+        for (int64_t b = 0; b < count; b++) states[static_cast<size_t>(b)] = state(first + b);
+        machine.run(count, in.data(), states.data(), out.data());
+    }
+}
+
+// One step of every session. Inputs (B, ...) and outputs (B, ...) by address.
+void step_many(const BoundMachine& bound, nb::sequence sessions, const std::vector<Address>& inputs,
+               const std::vector<Address>& outputs) {
+    const std::vector<Core*> cores = cores_of(sessions);
+    const Seized mine(cores);
+    const auto B = static_cast<int64_t>(cores.size());
+    const Released released(bound.machine.work() * double(B));
+    run_samples(bound.machine, B, inputs, outputs,
+                [&](int64_t b) { return cores[static_cast<size_t>(b)]->state(); });
+}
+
+// T steps of one session. Inputs (T, ...) and outputs (T, ...) by address. Raises as Machine::run;
+// the steps before the bad one are done.
+int64_t step_along(const BoundMachine& bound, Core& core, int64_t T,
+                   const std::vector<Address>& inputs, const std::vector<Address>& outputs) {
+    const SeizedOne mine(&core);
+    const Machine& machine = bound.machine;
+    const Released released(machine.work() * double(T));
+    std::vector<const void*> in(inputs.size());
+    std::vector<float*> out(outputs.size());
+    float* const state = core.state();
+    for (int64_t t = 0; t < T; t++) {
+        for (size_t k = 0; k < in.size(); k++) {
+            const Port& port = machine.inputs()[k];
+            in[k] = reinterpret_cast<const char*>(inputs[k]) +
+                    t * port.size * WIDTHS[static_cast<int>(port.element)];
+        }
+        for (size_t k = 0; k < out.size(); k++)
+            out[k] = reinterpret_cast<float*>(outputs[k]) + t * machine.outputs()[k].size;
+        machine.run(1, in.data(), &state, out.data());
+    }
+    return T;
+}
+
+// B samples with their states (B, state_size) by address, changed in place.
+void run_batch(const BoundMachine& bound, int64_t B, const std::vector<Address>& inputs,
+               Address states, const std::vector<Address>& outputs) {
+    const int64_t size = bound.machine.state_size();
+    const Released released(bound.machine.work() * double(B));
+    run_samples(bound.machine, B, inputs, outputs,
+                [&](int64_t b) { return reinterpret_cast<float*>(states) + b * size; });
+}
+
+void execute(const BoundMachine& bound, int64_t first, int64_t last, int64_t B, Address arena) {
+    if (first < 0 || last > bound.machine.instructions())
+        throw std::invalid_argument("no such instructions");
+    const Released released(bound.machine.work() * double(B));
+    bound.machine.execute(first, last, B, reinterpret_cast<float*>(arena));
+}
+
+}  // namespace
+
+void bind_runtime(nb::module_& m) {
+    nb::class_<BoundMachine>(m, "Machine", "One entry point of a program: native/machine.h.")
+        .def(nb::init<int64_t, const std::vector<std::pair<Address, int64_t>>&,
+                      const std::vector<InstructionTuple>&, const std::vector<PackedTuple>&,
+                      const std::vector<PortTuple>&,
+                      const std::vector<std::pair<int64_t, int64_t>>&,
+                      const std::vector<SlotTuple>&, int64_t, nb::object>(),
+             nb::arg("arena_size"), nb::arg("constants"), nb::arg("code"), nb::arg("packed"),
+             nb::arg("inputs"), nb::arg("outputs"), nb::arg("slots"), nb::arg("state_size"),
+             nb::arg("make_output").none())
+        .def("step_many", &step_many)
+        .def("step_along", &step_along)
+        .def("run", &run_batch)
+        .def("execute", &execute);
+    nb::class_<Core>(m, "Core", "The state of one session.")
+        .def(nb::init<const BoundMachine*, int64_t>(), nb::arg("step").none(), nb::arg("size"))
+        .def("get", &Core::get)
+        .def("set", &Core::set)
+        .def("step", &Core::step, nb::arg("x"), nb::arg("out").none());
+}
+
+}  // namespace lstmkit
