@@ -48,7 +48,8 @@ MAY: dict[str, set[str]] = {
     "training": {"modelfile"},
     "tasks": TASK,
     "tasks.forecast.features": FEATURES,
-    "tasks.forecast.stream": FEATURES | {"tasks.forecast.features"},
+    "tasks.forecast.stream": FEATURES | {"tasks.forecast.features", "tasks.stream"},
+    "tasks.stream": {"program", "modelfile", "readers"},
     "runtime": {
         "program",
         "operations",
@@ -78,6 +79,7 @@ FORBIDDEN: dict[str, set[str]] = {
     "readers": TORCH,
     "lowprecision": TORCH | {"polars"},
     "runtime": TORCH | {"polars"},
+    "tasks.stream": TORCH | {"polars"},
     "export": TORCH | {"polars"},
     "tasks.forecast.features": TORCH | {"polars"},
     "tasks.forecast.stream": TORCH | {"polars"},
@@ -93,7 +95,8 @@ TORCH_FREE += [
     "lstmkit.readers.calendar",
     "lstmkit.tasks.catalog",
 ]
-TORCH_FREE += ["lstmkit.tasks.estimator", "lstmkit.tasks.forecast.features"]
+TORCH_FREE += ["lstmkit.runtime", "lstmkit.readers.lines", "lstmkit.tasks.forecast.stream"]
+TORCH_FREE += ["lstmkit.export", "lstmkit.tasks.estimator", "lstmkit.tasks.forecast.features"]
 TORCH_FREE += ["lstmkit.tasks.forecast.estimator", "lstmkit.cli.main"]
 
 

@@ -25,9 +25,11 @@ from typing import IO, Any, TypeVar
 import numpy as np
 
 from lstmkit.errors import UserError
+from lstmkit.lowprecision import LIMIT, BFloat16, Int8, dtype_of
 from lstmkit.program import Program, ProgramError
 
-FORMAT = 1
+FORMAT = 2
+PLAIN_FORMAT = 1  # of files without weights of low precision, which older versions read
 KEY = "lstmkit"
 LARGEST_HEADER = 64 << 20
 MOST_DIMENSIONS = 16
@@ -46,7 +48,7 @@ DTYPES = {
     "BOOL": np.bool_,
 }
 CODES = {np.dtype(dtype): code for code, dtype in DTYPES.items()}
-BF16 = "BF16"  # read as float32: numpy has none
+BF16 = "BF16"  # numpy has none: lstmkit.lowprecision.BFloat16
 LARGEST_TENSOR = 2**48  # elements, sizes of 0 counted as 1
 
 Name = str | os.PathLike[str]
@@ -100,16 +102,16 @@ def save(
         UserError: the file cannot be written; what was there before is still there.
     """
     made = _provenance() if provenance is None else dict(provenance)
+    low = dtype_of(program) != "float32"
     text = {
-        "format": FORMAT,
+        "format": FORMAT if low else PLAIN_FORMAT,
         "version": made.get("lstmkit", ""),
         "task": task,
         "config": dict(config),
         "program": program.to_json(),
         "provenance": made,
     }
-    stored = {f"program/{name}": array for name, array in program.weights.items()}
-    stored |= {f"extra/{name}": array for name, array in (tensors or {}).items()}
+    stored = _stored("program/", program.weights) | _stored("extra/", tensors or {})
     try:
         description = json.dumps(text, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -117,6 +119,36 @@ def save(
             f"{path} cannot be written: not all of it is JSON", got=str(error)
         ) from error
     write_tensors(path, stored, {KEY: description})
+
+
+def _stored(prefix: str, tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Tensors by their names in the file; an int8 matrix is two."""
+    found = {}
+    for name, tensor in tensors.items():
+        low = isinstance(tensor, Int8)
+        found[prefix + name] = tensor.values if low else tensor
+        if low:
+            found[f"scale/{prefix}{name}"] = tensor.scale
+    return found
+
+
+def _under(path: Name, prefix: str, tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `_stored`."""
+    found = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    for name, values in found.items():
+        scale = tensors.get(f"scale/{prefix}{name}")
+        if scale is not None:
+            found[name] = _int8(path, name, values, scale)
+    return found
+
+
+def _int8(path: Name, name: str, values: Any, scale: Any) -> Int8:
+    typed = values.dtype == np.int8 and scale.dtype == np.float32
+    if not typed or values.ndim != 2 or scale.shape != values.shape[:1]:
+        raise _damaged(path, f"the scale of {name[:80]!r} does not fit")
+    if values.size and values.min() < -LIMIT:
+        raise _damaged(path, f"{name[:80]!r} holds -128")
+    return Int8(values, scale)
 
 
 def load(path: Name) -> ModelFile:
@@ -127,17 +159,13 @@ def load(path: Name) -> ModelFile:
     """
     tensors, metadata = read_tensors(path)
     text = _own_metadata(path, metadata)
-    weights = _under("program/", tensors)
+    weights = _under(path, "program/", tensors)
     try:
         program = Program.from_json(text["program"], weights)
     except ProgramError as error:
         raise _damaged(path, str(error)) from error
-    extra = _under("extra/", tensors)
+    extra = _under(path, "extra/", tensors)
     return ModelFile(text["task"], text["config"], program, extra, text["provenance"], Path(path))
-
-
-def _under(prefix: str, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
 def _own_metadata(path: Name, metadata: Mapping[str, str]) -> dict[str, Any]:
@@ -173,15 +201,16 @@ def _damaged(path: Name, why: str) -> ModelFileError:
 
 
 def write_tensors(
-    path: Name, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]
+    path: Name, tensors: Mapping[str, Any], metadata: Mapping[str, str]
 ) -> None:
     """Writes named arrays and texts as safetensors, atomically."""
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
     arrays, offset = [], 0
     for name in sorted(tensors):
-        array = np.asarray(tensors[name])
+        low = isinstance(tensors[name], BFloat16)
+        array = np.asarray(tensors[name].words if low else tensors[name])
         array = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
-        code = CODES.get(np.dtype(array.dtype))
+        code = BF16 if low else CODES.get(np.dtype(array.dtype))
         if code is None:
             raise UserError(f"tensor {name!r} cannot be stored", got=str(array.dtype))
         end = offset + array.nbytes
@@ -196,8 +225,8 @@ def write_tensors(
             file.write(np.ascontiguousarray(array).tobytes())
 
 
-def read_tensors(path: Name) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Named arrays and texts of a safetensors file; bfloat16 becomes float32.
+def read_tensors(path: Name) -> tuple[dict[str, Any], dict[str, str]]:
+    """Named arrays and texts of a safetensors file; a bfloat16 tensor is a BFloat16.
 
     Raises:
         ModelFileError: see `load`.
@@ -300,15 +329,14 @@ def _well_described(h: Mapping[str, Any]) -> bool:
     return sized and bool(offsets[1] - offsets[0] == math.prod(shape) * width)
 
 
-def _tensor(path: Name, file: IO[bytes], start: int, h: Mapping[str, Any]) -> np.ndarray:
+def _tensor(path: Name, file: IO[bytes], start: int, h: Mapping[str, Any]) -> Any:
     first, end = h["data_offsets"]
     file.seek(start + first)
     data = file.read(end - first)
     if len(data) != end - first:
         raise _damaged(path, "it is cut off")
     if h["dtype"] == BF16:
-        words = np.frombuffer(data, "<u2").astype(np.uint32) << 16
-        return words.view(np.float32).reshape(h["shape"])
+        return BFloat16(np.frombuffer(data, "<u2").astype(np.uint16).reshape(h["shape"]))
     if h["dtype"] == "BOOL" and any(data.translate(None, b"\0\1")):
         raise _damaged(path, "a truth value is neither 0 nor 1")
     dtype = np.dtype(DTYPES[h["dtype"]]).newbyteorder("<")

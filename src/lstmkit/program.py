@@ -10,6 +10,8 @@ entry point or what an operation made. Every value is made once, before it is us
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -116,6 +118,13 @@ class Program:
         program = parse(stored, weights)
         program.validate()
         return program
+
+    def fingerprint(self) -> str:
+        """32 hexadecimal digits that tell this program, weights included, from others."""
+        digest = hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode())
+        for name in sorted(self.weights):
+            digest.update(np.ascontiguousarray(self.weights[name], np.float32).tobytes())
+        return digest.hexdigest()[:32]
 
     def initial_state(self, batch: int = 1) -> Arrays:
         """Every slot's first value, (batch, ...)."""

@@ -67,6 +67,7 @@ def extra(packages: tuple[str, ...]) -> str:
 def describe(path: str) -> dict[str, Any]:
     """What a model file says about itself."""
     from lstmkit import modelfile
+    from lstmkit.lowprecision import dtype_of
 
     model = modelfile.load(path)
     program = model.program
@@ -78,6 +79,7 @@ def describe(path: str) -> dict[str, Any]:
         "entry_points": {name: entry_point(entry) for name, entry in program.entries.items()},
         "state": {name: shape(slot) for name, slot in program.slots.items()} or "none",
         "parameters": sum(array.size for array in program.weights.values()),
+        "weights": dtype_of(program),
         "bytes": sum(array.nbytes for array in program.weights.values()),
         **model.config,
         **training_cut(model),

@@ -19,6 +19,9 @@ VERBS = {
     "train": ("lstmkit.cli.train:train", "Train a model on your data, and say how good it is."),
     "evaluate": ("lstmkit.cli.evaluate:evaluate", "Score a model on what it has not seen."),
     "predict": ("lstmkit.cli.predict:predict", "Write a model's answers to a file."),
+    "stream": ("lstmkit.cli.stream:stream", "Answer rows as they arrive, without PyTorch."),
+    "export": ("lstmkit.cli.export:export", "Write a model as ONNX, as C, or in fewer bits."),
+    "bench": ("lstmkit.cli.bench:bench", "Time lstmkit on this machine, beside others."),
     "info": ("lstmkit.cli.info:info", "Describe a model file, or this installation."),
     "demo": ("lstmkit.cli.demo:demo", "Run a task on real data that comes with lstmkit."),
 }
@@ -28,6 +31,8 @@ Examples:
   lstmkit train forecast sales.csv --horizon 28 -o sales.safetensors
   lstmkit evaluate sales.safetensors sales.csv
   lstmkit predict sales.safetensors sales.csv -o forecast.csv --plot forecast.png
+  tail -f sales.csv | lstmkit stream sales.safetensors --state sales.state
+  lstmkit export sales.safetensors -o sales.onnx
 
 \b
 Exit codes: 0 fine, 2 bad input or usage, 130 Ctrl-C, 141 closed pipe, 1 a defect of lstmkit.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -73,6 +74,12 @@ class SeriesTable:
     def time_zone(self) -> str | None:
         """The zone of the time column: an IANA name, an offset such as `+01:00`, or None."""
         return self.time_style.time_zone
+
+    @property
+    def day_first(self) -> bool | None:
+        """Whether days were read before months; None where the times do not leave it open."""
+        found = re.match(r"%([dm])[./-]%[dm]", self.time_style.format)
+        return found[1] == "d" if found else None
 
 
 def read_series(

@@ -13,18 +13,15 @@ import numpy as np
 import polars as pl
 
 from lstmkit.errors import UserError
+from lstmkit.readers.formats import (
+    DATE_FORMATS,
+    QUARTER_FORMATS,
+    TIME_FORMATS,
+    UNIX,
+    offset_micros,
+    ordered,
+)
 
-DATE_FORMATS = (
-    "%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d",
-    "%d.%m.%Y", "%d.%m.%y", "%m/%d/%Y", "%d/%m/%Y", "%m-%d-%Y", "%d-%m-%Y", "%m/%d/%y", "%d/%m/%y",
-    "%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y", "%d/%b/%Y", "%b %d, %Y", "%B %d, %Y",
-    "%b %d %Y", "%Y-%m", "%Y/%m", "%m/%Y", "%b %Y", "%B %Y", "%b-%Y", "%b-%y", "%Y-%b", "%Y %b",
-    "%YM%m",
-)  # fmt: skip
-TIME_FORMATS = ("%H:%M:%S", "%H:%M", "%H:%M:%S%.f", "%I:%M %p", "%I:%M:%S %p")
-QUARTER_FORMATS = {"%Y{}Q%q": r"(?P<year>\d{4})[- ]?Q(?P<quarter>[1-4])",
-                   "Q%q{}%Y": r"Q(?P<quarter>[1-4])[- ]?(?P<year>\d{4})"}  # fmt: skip
-UNIX = {"s": (9, 10, 1_000_000), "ms": (12, 13, 1_000), "us": (15, 16, 1)}
 PIECES = {"%Y": r"\d{4}", "%y": r"\d{2}", "%m": r"\d{1,2}", "%d": r"\d{1,2}",
           "%b": "[A-Za-z]{3}", "%B": "[A-Za-z]{3,9}", "%H": r"\d{1,2}", "%I": r"\d{1,2}",
           "%M": r"\d{2}", "%S": r"\d{2}", "%.f": r"\.\d+", "%p": "[AaPp][Mm]"}  # fmt: skip
@@ -216,7 +213,7 @@ def _parse(
 ) -> tuple[pl.Series, str]:
     """Moments (null where unreadable) and the format of the date and clock that reads most."""
     parts = _parts(unique)
-    dates, date_format = _best(parts["date"], _ordered(formats, day_first), _to_date)
+    dates, date_format = _best(parts["date"], ordered(formats, day_first), _to_date)
     if not parts["clock"].count():
         return dates.cast(pl.Datetime("us")), date_format
     clocks, clock_format = _best(parts["clock"], TIME_FORMATS, _to_clock)
@@ -224,15 +221,6 @@ def _parse(
     join = "T" if parts["join"].drop_nulls()[0].startswith("T") else " "
     moments = dates.cast(pl.Datetime("us")) + clocks.cast(pl.Duration("us"))
     return moments, f"{date_format}{join}{clock_format}"
-
-
-def _ordered(formats: tuple[str, ...], day_first: bool | None) -> list[str]:
-    """Formats to try: of two that differ in day and month only, `day_first` excludes one."""
-    wrong = (
-        {True: r"%m[/-]%d", False: r"%d[./-]%m"}.get(day_first) if day_first is not None else None
-    )
-    kept = [f for f in formats if wrong is None or not re.match(wrong, f)]
-    return kept + ["%m.%d.%Y", "%m.%d.%y"] if day_first is False else kept
 
 
 def _best(cells: pl.Series, formats: list[str] | tuple[str, ...], read) -> tuple[pl.Series, str]:  # type: ignore[no-untyped-def]
@@ -278,7 +266,7 @@ def _with_offset(moments: pl.Series, offset: pl.Series, written: str, notes: lis
     wall, found = moments.to_numpy(), sorted(offset.unique().to_list())
     if found == [""]:
         return Times(wall, None, TimeStyle("text", written, dtype=pl.String()))
-    micros = {text: _offset_micros(text) for text in found}
+    micros = {text: offset_micros(text) for text in found}
     shifts = np.array([micros[text] for text in offset.to_list()])
     utc = wall - shifts.astype("timedelta64[us]")
     spread = max(micros.values()) - min(micros.values())
@@ -293,12 +281,6 @@ def _with_offset(moments: pl.Series, offset: pl.Series, written: str, notes: lis
         notes.append(f"zones {' and '.join(found)} are read as daylight saving time")
         return Times(wall, utc, TimeStyle("text", written, "+00:00", pl.String()))
     return Times(wall, utc, TimeStyle("text", written, found[0], pl.String()))
-
-
-def _offset_micros(text: str) -> int:
-    digits = re.sub(r"\D", "", text).ljust(4, "0")
-    minutes = int(digits[:2]) * 60 + int(digits[2:4])
-    return (-minutes if "-" in text else minutes) * 60_000_000
 
 
 def to_user_times(times: np.ndarray, style: TimeStyle, name: str) -> pl.Series:
@@ -321,7 +303,7 @@ def to_user_times(times: np.ndarray, style: TimeStyle, name: str) -> pl.Series:
             dtype=pl.String,
         )
     if style.utc and style.offset:
-        column = column.dt.offset_by(f"{_offset_micros(style.offset) // 1_000_000}s")
+        column = column.dt.offset_by(f"{offset_micros(style.offset) // 1_000_000}s")
     text = column.dt.strftime(style.format) + style.offset
     return text.cast(style.dtype) if style.dtype is not None and style.dtype.is_numeric() else text
 

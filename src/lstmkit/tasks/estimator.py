@@ -14,6 +14,7 @@ from lstmkit.errors import UserError
 if TYPE_CHECKING:
     from lstmkit.evaluation.report import Report
     from lstmkit.modelfile import ModelFile
+    from lstmkit.tasks.stream import Stream
 
 SIZES = ("tiny", "small", "medium", "large")
 
@@ -58,12 +59,15 @@ SHARED = (
 class Estimator:
     """Base of all tasks: scikit-learn's parameter protocol, and one file per model.
 
-    A subclass sets TASK and OPTIONS, stores its constructor's arguments unchanged, and implements
-    `fit`, `evaluate`, `predict`, `trace`, `contents` and `from_modelfile`.
+    A subclass sets TASK, OPTIONS and METRIC, stores its constructor's arguments unchanged, and
+    implements `fit`, `evaluate`, `predict`, `stream`, `trace`, `lowered`, `contents` and
+    `from_modelfile`.
     """
 
     TASK: ClassVar[str]
     OPTIONS: ClassVar[tuple[Option, ...]]
+    METRIC: ClassVar[str]  # by which a model of low precision is measured
+    LOWER_IS_BETTER: ClassVar[bool] = True
 
     @classmethod
     def _names(cls) -> tuple[str, ...]:
@@ -139,6 +143,14 @@ class Estimator:
     @classmethod
     def from_modelfile(cls, model: ModelFile) -> Self:
         """The fitted estimator of a loaded file."""
+        raise NotImplementedError
+
+    def stream(self) -> Stream:
+        """Rows one at a time, in constant memory, without torch."""
+        raise NotImplementedError
+
+    def lowered(self, dtype: str) -> Self:
+        """A copy whose matrices of weights are in `dtype`: float32, bfloat16 or int8."""
         raise NotImplementedError
 
     def fitted(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -58,6 +59,7 @@ class Forecaster(Estimator):
     model_: Model
 
     TASK = "forecast"
+    METRIC = "mase"
     OPTIONS = (
         Option("horizon", int, None, "Steps ahead.", metavar="N", group="data"),
         Option("id", str, None, "Columns that name a series.", metavar="NAMES", group="data"),
@@ -176,7 +178,7 @@ class Forecaster(Estimator):
             "time": table.time_column,
             "target": table.target_column,
             "freq": table.freq,
-            "day_first": self.day_first,
+            "day_first": self.day_first if self.day_first is not None else table.day_first,
             "layout": table.layout,
         }
         self.shape_ = earlier.shape_ if earlier else self._geometry(horizon, table.freq, kept)
@@ -383,7 +385,15 @@ class Forecaster(Estimator):
         """A stream with the final weights: push rows as they come, ask for forecasts; no torch."""
         from lstmkit.tasks.forecast.stream import ForecastStream
 
-        return ForecastStream(self.program_, self.shape_, self.quantiles_)
+        self.check_fitted()
+        return ForecastStream(self.model_.ready, self.shape_, self.quantiles_, self.columns_)
+
+    def lowered(self, dtype: str) -> Self:
+        """A copy whose matrices of weights, final and held-out ones, are in `dtype`."""
+        self.check_fitted()
+        found = copy(self)
+        found.model_, found.heldout_ = (m.lowered(dtype) for m in (self.model_, self.heldout_))
+        return found
 
     def plot(self, data: Any, frame: Any = None) -> Any:
         """A picture of the end of each series and its forecast (`frame`, predicted if left out)."""

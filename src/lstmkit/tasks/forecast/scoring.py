@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from lstmkit import runtime
 from lstmkit.errors import UserError
+from lstmkit.lowprecision import lower
 from lstmkit.tasks.forecast import baselines, metrics
 from lstmkit.tasks.forecast.data import Corpus
 from lstmkit.tasks.forecast.features import Encoded, Geometry, decode
@@ -33,6 +36,11 @@ class Model:
     shape: Geometry
     quantiles: tuple[float, ...]
 
+    @cached_property
+    def ready(self) -> runtime.Model:
+        """The program, ready to run."""
+        return runtime.load(self.program)
+
     @property
     def median(self) -> int:
         """The position of the quantile nearest to one half."""
@@ -54,11 +62,18 @@ class Model:
         """The same program with other weights."""
         return replace(self, program=replace(self.program, weights=dict(weights)))
 
+    def lowered(self, dtype: str) -> Model:
+        """The same with matrices of weights in another precision."""
+        return replace(self, program=lower(self.program, dtype))
+
     def run(
         self, given: dict[str, np.ndarray], window: Encoded, memoryless: bool = False
     ) -> np.ndarray:
         """Quantiles (B, H, Q) in the user's units."""
-        outputs, _ = self.program.run(ENTRY, given, memoryless=memoryless)
+        if memoryless:
+            outputs, _ = self.program.run(ENTRY, given, memoryless=True)
+        else:
+            outputs, _ = self.ready.run(ENTRY, given)
         return decode(outputs["quantiles"], window)
 
 

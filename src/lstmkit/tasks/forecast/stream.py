@@ -1,4 +1,4 @@
-"""Forecasts while rows arrive: a ring buffer of the last rows of each series, and the program.
+"""Forecasts while rows arrive: a ring buffer of the last rows of each series, and the runtime.
 
 The model is windowed: each forecast runs the program over the whole window again. A forecast from a
 stream is that of `Forecaster.predict` on the same rows.
@@ -7,16 +7,18 @@ stream is that of `Forecaster.predict` on the same rows.
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lstmkit.errors import UserError
 from lstmkit.program import Program
-from lstmkit.readers import calendar
-from lstmkit.tasks.forecast.features import Geometry, decode, encode, inputs
+from lstmkit.readers import calendar, lines
+from lstmkit.runtime import Model
+from lstmkit.tasks.forecast.features import Geometry, column, decode, encode, inputs
+from lstmkit.tasks.stream import Answer, Stream
 
 ENTRY = "forecast"
 
@@ -42,12 +44,111 @@ class Ring:
         self.rows[-1], self.last = value, time
 
 
-class ForecastStream:
-    """Push rows, ask for forecasts; no torch, memory of one window a series."""
+class ForecastStream(Stream):
+    """Push rows, ask for forecasts; no torch, memory of one window a series.
 
-    def __init__(self, program: Program, shape: Geometry, quantiles: tuple[float, ...]) -> None:
-        self.program, self.shape, self.quantiles = program, shape, quantiles
+    Args:
+        model: what runs the program.
+        shape: its window.
+        quantiles: the probabilities that it forecasts.
+        columns: names and kinds of the training's table, as `Forecaster.columns_` holds them.
+    """
+
+    TASK = "forecast"
+
+    def __init__(
+        self,
+        model: Model,
+        shape: Geometry,
+        quantiles: tuple[float, ...],
+        columns: Mapping[str, Any],
+    ) -> None:
+        self.model, self.shape, self.quantiles = model, shape, quantiles
+        self.columns = columns
+        self._clock = lines.Clock(shape.freq, columns.get("day_first"))
         self._rings: dict[Hashable, Ring] = {}
+
+    @property
+    def program(self) -> Program:  # type: ignore[override]
+        """What the runtime runs."""
+        return self.model.program
+
+    # --- rows
+
+    def step(self, row: Mapping[str, Any]) -> Answer:
+        """Push one row, and forecast what comes after it.
+
+        Args:
+            row: the id columns, the time and the target by name; a table whose series are columns
+                may come as it is: the time, and a value a series.
+
+        Returns:
+            Ids and time of the row, and under `forecast` a list of rows: time, `y_hat`, quantiles;
+            None where nothing is known of the series yet. With series as columns: the time, and
+            `series`, a list of such answers.
+
+        Raises:
+            UserError: a column is missing or unreadable, or the time does not follow.
+        """
+        names, time, target = (self.columns[k] for k in ("id", "time", "target"))
+        wide = self.columns["layout"] == "wide" and not set(names) <= set(row)
+        if not wide:
+            _require(row, [*names, target])
+            moment = self._moment(row, tuple(str(row[name]) for name in names))
+            return self._push_and_answer(tuple(str(row[n]) for n in names), moment, row[target])
+        _require(row, [time])
+        moment = self._clock.read(row[time])
+        cells = {name: lines.number(cell, name) for name, cell in row.items() if name != time}
+        answers = [self._push_and_answer((name,), moment, cells[name]) for name in cells]
+        return {time: self._clock.write(moment), "series": answers}
+
+    def _moment(self, row: Mapping[str, Any], id: tuple[str, ...]) -> np.datetime64 | int:
+        """The row's time; where steps are only counted, the next."""
+        time = self.columns["time"]
+        if time in row or not self.shape.freq.endswith("i"):
+            _require(row, [time])
+            return self._clock.read(row[time])
+        ring = self._rings.get(_key(id))
+        step = calendar.parse_freq(self.shape.freq).count
+        return int(ring.last) + step if ring else 1
+
+    def _push_and_answer(
+        self, id: tuple[str, ...], moment: np.datetime64 | int, cell: Any
+    ) -> Answer:
+        names, time = self.columns["id"], self.columns["time"]
+        self.push(_key(id), moment, lines.number(cell, self.columns["target"]))
+        answer: Answer = {**dict(zip(names, id, strict=True)), time: self._clock.write(moment)}
+        answer["forecast"] = self._rows_of(_key(id)) if _key(id) in self._rings else None
+        return answer
+
+    def _rows_of(self, id: Hashable) -> list[Answer]:
+        times, quantiles = self.forecast(id)
+        middle = int(np.argmin(np.abs(np.asarray(self.quantiles) - 0.5)))
+        names = [column(q) for q in self.quantiles]
+        return [
+            {
+                self.columns["time"]: self._clock.write(t),
+                "y_hat": float(values[middle]),
+                **{name: float(v) for name, v in zip(names, values, strict=True)},
+            }
+            for t, values in zip(times, quantiles, strict=True)
+        ]
+
+    def flat(self, answer: Answer) -> dict[str, Any]:
+        """Ids, time, and the medians `y_hat_1` ... `y_hat_H`.
+
+        Raises:
+            UserError: an answer with several series.
+        """
+        if "series" in answer:
+            raise UserError(
+                "a row of several series has no CSV line", hint="leave out --format csv"
+            )
+        steps = answer["forecast"] or [{"y_hat": float("nan")}] * self.shape.horizon
+        given = {k: v for k, v in answer.items() if k != "forecast"}
+        return given | {f"y_hat_{k}": step["y_hat"] for k, step in enumerate(steps, 1)}
+
+    # --- series
 
     @property
     def ids(self) -> list[Hashable]:
@@ -96,7 +197,7 @@ class ForecastStream:
         ring = self._rings[id]
         window = encode(ring.rows[None])
         given = inputs(self.shape, window, ring.last[None])
-        outputs, _ = self.program.run(ENTRY, given)
+        outputs, _ = self.model.run(ENTRY, given)
         ahead = np.arange(1, self.shape.horizon + 1)
         time = calendar.step_times(ring.last, self.shape.freq, ahead)
         return Forecast(time, decode(outputs["quantiles"], window)[0])
@@ -135,3 +236,18 @@ class ForecastStream:
             name: Ring(rows.copy(), np.asarray(time))
             for name, rows, time in zip(names, state["rows"], last, strict=True)
         }
+
+
+def _key(id: tuple[str, ...]) -> Hashable:
+    """A series' name: a text where there is one id column."""
+    return id[0] if len(id) == 1 else id
+
+
+def _require(row: Mapping[str, Any], names: list[str]) -> None:
+    missing = [name for name in names if name not in row]
+    if missing:
+        raise UserError(
+            f"the row has no {', '.join(map(repr, missing))}",
+            got=", ".join(map(str, row))[:120],
+            expected=", ".join(names),
+        )
