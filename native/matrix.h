@@ -40,6 +40,35 @@ INLINE Sums multiply_pairs(Halves a, Halves b) {
 #endif
 }
 
+// Four int8 numbers of a row, in the two words that `four_products` wants.
+INLINE void four_numbers(int32_t* to, const Sums& q, int j) {
+#if defined(__AVX2__) && !defined(__AVX512F__)  // as they are; without their signs
+    uint32_t numbers = 0, sizes = 0;
+    for (int k = 0; k < 4; k++) {
+        numbers |= (uint32_t(q[j + k]) & 0xff) << 8 * k;
+        sizes |= (uint32_t(q[j + k] < 0 ? -q[j + k] : q[j + k])) << 8 * k;
+    }
+    to[0] = int32_t(numbers);
+    to[1] = int32_t(sizes);
+#else  // numbers 0 and 2, 1 and 3, 16 bits wide
+    to[0] = (q[j] & 0xffff) | int32_t(uint32_t(q[j + 2]) << 16);
+    to[1] = (q[j + 1] & 0xffff) | int32_t(uint32_t(q[j + 3]) << 16);
+#endif
+}
+
+// Sums of four products each: of the int8 numbers in a word of weights, and a row's in x0 and x1.
+INLINE Sums four_products(Words w, Sums x0, Sums x1) {
+#if defined(__AVX2__) && !defined(__AVX512F__)
+    // |x| * (w with x's sign): two products of at most 127 * 127 stay within 16 bits.
+    const __m256i turned = _mm256_sign_epi8((__m256i)w, (__m256i)x0);
+    const __m256i pairs = _mm256_maddubs_epi16((__m256i)x1, turned);
+    return (Sums)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+#else
+    const Halves h = (Halves)w;
+    return multiply_pairs(h << 8 >> 8, (Halves)x0) + multiply_pairs(h >> 8, (Halves)x1);
+#endif
+}
+
 // --- layout ---------------------------------------------------------------------------------------
 
 constexpr int64_t LINE = 64;
@@ -90,7 +119,7 @@ inline void narrow(const Matrix& m, int64_t panel, const float* from) {
 // --- rows -----------------------------------------------------------------------------------------
 
 // Rows as a matrix of some precision meets them: blocked rows of float32, or rounded to int8 with a
-// scale each, numbers 0 and 2 of four in one word, 1 and 3 in the next, 16 bits wide.
+// scale each, four numbers in two words.
 struct Rows {
     float* blocked;
     int64_t step;  // from block to block
@@ -135,10 +164,7 @@ NOINLINE void round_row(const Rows& rows, int64_t row, int64_t k_blocks) {
     for (int64_t k = 0; k < k_blocks; k++) {
         const Sums q = __builtin_convertvector(
             bad == 0 ? nearest(load(x + k * rows.step) * all(inverse)) : Vec<float>{}, Sums);
-        for (int j = 0; j < W<float>; j += 4, to += 2) {
-            to[0] = (q[j] & 0xffff) | int32_t(uint32_t(q[j + 2]) << 16);
-            to[1] = (q[j + 1] & 0xffff) | int32_t(uint32_t(q[j + 3]) << 16);
-        }
+        for (int j = 0; j < W<float>; j += 4, to += 2) four_numbers(to, q, j);
     }
 }
 
@@ -212,16 +238,14 @@ NOINLINE void tile_int8(const Matrix& m, int64_t panel, const Rows& rows, int64_
     const int32_t* a = rows.rounded + row * 2 * words;
     const auto* b = reinterpret_cast<const uint32_t*>(m.data + panel * m.panel_bytes());
     for (int64_t k = 0; k < words; k++, a += 2, b += PANEL<float>) {
-        Halves x[2][ROWS];
+        Sums x[2][ROWS];
         UNROLL for (int r = 0; r < ROWS; r++) {
-            x[0][r] = (Halves)(Sums{} + a[r * 2 * words]);
-            x[1][r] = (Halves)(Sums{} + a[r * 2 * words + 1]);
+            x[0][r] = Sums{} + a[r * 2 * words];
+            x[1][r] = Sums{} + a[r * 2 * words + 1];
         }
         UNROLL for (int v = 0; v < NP * NV; v++) {
-            const Halves w = (Halves)load_words(b + v / NV * b_panel + v % NV * W<float>);
-            const Halves even = w << 8 >> 8, odd = w >> 8;
-            UNROLL for (int r = 0; r < ROWS; r++)
-                sum[r][v] += multiply_pairs(even, x[0][r]) + multiply_pairs(odd, x[1][r]);
+            const Words w = load_words(b + v / NV * b_panel + v % NV * W<float>);
+            UNROLL for (int r = 0; r < ROWS; r++) sum[r][v] += four_products(w, x[0][r], x[1][r]);
         }
     }
     UNROLL for (int r = 0; r < ROWS; r++)

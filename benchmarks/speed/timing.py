@@ -4,15 +4,13 @@ a round, so that a machine whose speed drifts does not favour anyone."""
 from __future__ import annotations
 
 import json
-import os
-import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from lstmkit.bench.machine import machine
 
 # Thread pools of the one before spin on for a while; and caches are its own at first.
 PAUSE = 0.02
@@ -55,39 +53,16 @@ def _calls_for(run: Callable[[], Any], seconds: float) -> int:
     return max(1, int(seconds / max(_time(run, 1), 1e-6)))
 
 
-def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    import numpy
-    import torch
-
-    import lstmkit
-
-    return {
-        "cpu": _cpu_name(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": numpy.__version__,
-        "lstmkit": lstmkit.__version__,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join(["python", *sys.argv]),
-    }
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
 def write(name: str, rows: Any) -> Path:
     """benchmarks/results/NAME.json: the machine and the rows."""
     path = RESULTS / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
+    path.write_text(json.dumps({"machine": {**machine(), "threads": torch_threads()}, "rows": rows}, indent=1) + "\n")
     return path
+
+
+def torch_threads() -> int:
+    """How many PyTorch uses."""
+    import torch
+
+    return torch.get_num_threads()

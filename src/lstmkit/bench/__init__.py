@@ -1,0 +1,3 @@
+"""What `lstmkit bench` runs."""
+
+BENCHES = {"runtime": "lstmkit.bench.runtime:bench"}
