@@ -6,12 +6,15 @@
 // A call: 12 int64 (T, B, I, H, P, projected, reverse, ragged, resets, bias, recompute, threads), then
 // arrays of LSTMKIT_REAL: input, h0, c0, weight_ih, weight_hh, [bias_ih, bias_hh], [weight_hr], [lengths],
 // [resets], d_output, d_h_n, d_c_n, and without recompute d_gates, d_cell. Its results: output, h_n,
-// c_n, [gates, cell], d_input, d_h0, d_c0, d_weights as they were given, h and c after T packed
-// steps (float).
+// c_n, [gates, cell], d_input, d_h0, d_c0, d_weights as they were given; and in float, for float32,
+// bfloat16 and int8 weights: h and c after T packed steps, and that h through a linear layer.
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
+#include <initializer_list>
 #include <vector>
 
 #include "kernels.h"
@@ -47,14 +50,69 @@ float* aligned(std::vector<float>& x) {
     return reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(x.data()) + 63) / 64 * 64);
 }
 
-void steps(const Kernels& kernels, const Shape& shape, const Weights<const float>& weights,
+// A matrix as lstmkit.lowprecision rounds it: float32 numbers that the precision holds, and scales.
+struct Lowered {
+    std::vector<float> values, scale;
+
+    Lowered(Precision precision, const std::vector<float>& matrix, int64_t rows) : values(matrix) {
+        const size_t width = rows ? matrix.size() / static_cast<size_t>(rows) : 0;
+        for (size_t r = 0; r < static_cast<size_t>(rows); r++) {
+            float* row = values.data() + r * width;
+            float largest = 0;
+            for (size_t k = 0; k < width; k++) largest = std::fmax(largest, std::fabs(row[k]));
+            scale.push_back(largest / 127.0f);
+            const float inverse = 127.0f / largest;
+            for (size_t k = 0; k < width; k++) {
+                if (precision == Precision::int8) row[k] = std::nearbyintf(row[k] * inverse);
+                if (precision != Precision::bfloat16) continue;
+                uint32_t bits;
+                memcpy(&bits, row + k, 4);
+                bits = (bits + (0x7fff + (bits >> 16 & 1))) & 0xffff0000u;
+                memcpy(row + k, &bits, 4);
+            }
+        }
+    }
+};
+
+void steps(const Kernels& kernels, const Shape& shape, Precision precision,
+           const Weights<const float>& weights, const Scales& scales,
            const std::vector<float>& input, std::vector<float>& h, std::vector<float>& c) {
-    std::vector<float> packed(static_cast<size_t>(kernels.packed_size(shape)) + 16, NAN);
-    std::vector<float> scratch(static_cast<size_t>(kernels.scratch_size(shape)) + 16, NAN);
-    kernels.pack(shape, weights, aligned(packed));
+    const int64_t widest = std::max({shape.I, shape.P, shape.H});
+    const int64_t bytes = kernels.packed_bytes(shape, precision);
+    std::vector<float> packed(static_cast<size_t>(bytes / 4) + 16, NAN);
+    std::vector<float> panel(static_cast<size_t>(kernels.panel_floats(widest)) + 16, NAN);
+    std::vector<float> scratch(static_cast<size_t>(kernels.scratch_floats(shape)) + 16, NAN);
+    kernels.pack(shape, precision, weights, scales, aligned(packed), aligned(panel));
     for (int64_t t = 0; t < shape.T; t++)
-        kernels.step({shape, aligned(packed), aligned(scratch),
-                      input.data() + t * shape.B * shape.I, h.data(), c.data()});
+        kernels.step({shape, precision, aligned(packed), aligned(scratch),
+                      input.data() + t * shape.B * shape.I, h.data(), c.data(), h.data(),
+                      c.data()});
+}
+
+// T steps, and the last h through a linear layer whose weights are those of h: (B, 4H).
+std::vector<float> in_precision(const Kernels& kernels, const Shape& shape, Precision precision,
+                                const Weights<const float>& w, const std::vector<float>& input,
+                                std::vector<float>& h, std::vector<float>& c) {
+    const int64_t G = 4 * shape.H;
+    const auto array = [](const float* p, int64_t n) {
+        return std::vector<float>(p, p + (p ? n : 0));
+    };
+    const Lowered ih(precision, array(w.ih, G * shape.I), G), hh(precision, array(w.hh, G * shape.P), G),
+        hr(precision, array(w.hr, shape.P * shape.H), w.hr ? shape.P : 0);
+    steps(kernels, shape, precision,
+          {ih.values.data(), hh.values.data(), w.bias_ih, w.bias_hh,
+           w.hr ? hr.values.data() : nullptr},
+          {ih.scale.data(), hh.scale.data(), hr.scale.data()}, input, h, c);
+    const LinearShape linear{shape.P, G, precision};
+    std::vector<float> packed(static_cast<size_t>(kernels.linear_bytes(linear) / 4) + 16, NAN);
+    std::vector<float> panel(static_cast<size_t>(kernels.panel_floats(shape.P)) + 16, NAN);
+    std::vector<float> scratch(
+        static_cast<size_t>(kernels.linear_scratch(linear, shape.B)) + 16, NAN);
+    std::vector<float> y(static_cast<size_t>(shape.B * G), NAN);
+    kernels.pack_linear(linear, {hh.values.data(), w.bias_hh, hh.scale.data()}, aligned(packed),
+                        aligned(panel));
+    kernels.linear({linear, aligned(packed), aligned(scratch), shape.B, h.data(), y.data()});
+    return y;
 }
 
 template <class R>
@@ -133,14 +191,15 @@ bool one_call(FILE* in, FILE* out) {
     else
         kernels.backward_f64(b);
 
-    Array h = h0, c = c0;
-    if constexpr (sizeof(R) == 4)
-        steps(kernels, f.shape, f.weights, x, h, c);
-    else
-        h.clear(), c.clear();
     for (const Array* r : {&output, &h_n, &c_n, &gates, &cell, &d_x, &d_h0, &d_c0, &d_ih, &d_hh,
-                           &d_b_ih, &d_b_hh, &d_hr, &h, &c})
+                           &d_b_ih, &d_b_hh, &d_hr})
         write(out, *r);
+    if constexpr (sizeof(R) == 4)
+        for (Precision p : {Precision::float32, Precision::bfloat16, Precision::int8}) {
+            Array h = h0, c = c0;
+            const Array y = in_precision(kernels, f.shape, p, f.weights, x, h, c);
+            for (const Array* r : std::initializer_list<const Array*>{&h, &c, &y}) write(out, *r);
+        }
     return true;
 }
 

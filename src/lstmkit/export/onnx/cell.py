@@ -21,19 +21,17 @@ def project_input(g: Graph, x: str, w: Roles) -> str:
     return z
 
 
-def project_hidden(g: Graph, h: str, weight: str, w: Roles) -> str:
-    """What the state adds to it, (B, P) to (B, G*H); `weight` is weight_hh transposed."""
-    z = g.node("MatMul", h, weight)
+def project_hidden(g: Graph, h: str, w: Roles) -> str:
+    """What the state adds to it, (B, P) to (B, G*H)."""
+    z = g.node("MatMul", h, w["recurrence"])
     if "norm_hh_weight" in w:
         z = g.node("Mul", g.normalise(z, NORM_EPS), w["norm_hh_weight"])
     return z
 
 
 def step(g: Graph, z: str, h: str, c: str, w: Roles, a: Mapping[str, Any]) -> tuple[str, str]:
-    """One step: z (B, G*H), h (B, P), c (B, H) to the new h and c, zoneout included.
-
-    Rows of `weight_peephole` are named peephole_i, peephole_f, peephole_o in `w`.
-    """
+    """One step: z (B, G*H), h (B, P), c (B, H) to the new h and c, zoneout included; `w` from
+    `prepared`."""
     *gates, z_g, z_o = g.nodes_out("Split", z, count=gate_rows(a["coupled"]), axis=-1)
     i = _gate(g, gates[0], c, w.get("peephole_i"))
     if a["coupled"]:
@@ -44,24 +42,27 @@ def step(g: Graph, z: str, h: str, c: str, w: Roles, a: Mapping[str, Any]) -> tu
     cell = g.node("Add", g.node("Mul", f, c), added)
     o = _gate(g, z_o, cell, w.get("peephole_o"))
     hidden = g.node("Mul", o, g.node("Tanh", _shown(g, cell, w)))
-    hidden = g.matmul_t(hidden, w["weight_hr"]) if "weight_hr" in w else hidden
+    hidden = g.node("MatMul", hidden, w["projection"]) if "projection" in w else hidden
     return _blend(g, a["zoneout_h"], h, hidden), _blend(g, a["zoneout_c"], c, cell)
 
 
-def peepholes(g: Graph, w: Roles, coupled: bool) -> dict[str, str]:
-    """The rows of weight_peephole by name, each (H,)."""
-    if "weight_peephole" not in w:
-        return {}
-    gates = "io" if coupled else "ifo"
-    return {f"peephole_{x}": g.gather(w["weight_peephole"], k, 0) for k, x in enumerate(gates)}
+def prepared(g: Graph, i: Roles, a: Mapping[str, Any]) -> dict[str, str]:
+    """The inputs of numbers in float32, and what every step needs of the weights: `recurrence` (P, G*H) and
+    `projection` (H, P), transposed, and the rows `peephole_i`, `peephole_f`, `peephole_o` (H,)."""
+    w = g.floats({role: value for role, value in i.items() if role not in ("lengths", "resets")})
+    for role, matrix in (("recurrence", "weight_hh"), ("projection", "weight_hr")):
+        if matrix in w:
+            w[role] = g.transpose(w[matrix], 1, 0)
+    if "weight_peephole" in w:
+        for row, gate in enumerate("io" if a["coupled"] else "ifo"):
+            w[f"peephole_{gate}"] = g.gather(w["weight_peephole"], row, 0)
+    return w
 
 
 def lstm_cell(g: Graph, i: Roles, a: Mapping[str, Any]) -> dict[str, str]:
     """The operation `lstm_cell`: one step, so nodes of its equations."""
-    w = g.floats(i)
-    w |= peepholes(g, w, a["coupled"])
-    from_state = project_hidden(g, w["h"], g.transpose(w["weight_hh"], 1, 0), w)
-    z = g.node("Add", project_input(g, w["x"], w), from_state)
+    w = prepared(g, i, a)
+    z = g.node("Add", project_input(g, w["x"], w), project_hidden(g, w["h"], w))
     h, c = step(g, z, w["h"], w["c"], w, a)
     return {"h": h, "c": c}
 

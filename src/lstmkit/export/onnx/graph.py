@@ -137,13 +137,21 @@ class Graph:
         """x (.., K) times weight (N, K) transposed: (.., N)."""
         return self.node("MatMul", x, self.transpose(weight, 1, 0))
 
+    def sum(self, x: str, axis: int, keepdims: bool = True) -> str:
+        """Along one axis."""
+        return self.node("ReduceSum", x, self.constant([axis], INT), keepdims=int(keepdims))
+
+    def mean(self, x: str, axis: int, keepdims: bool = True) -> str:
+        """Along one axis."""
+        return self.node("ReduceMean", x, axes=[axis], keepdims=int(keepdims))
+
     def normalise(self, x: str, eps: float) -> str:
         """Zero mean and unit variance over the last axis, as `equations.namespace.normalise`.
 
         Not LayerNormalization, whose mean of squares loses digits in some runtimes.
         """
-        centred = self.node("Sub", x, self.node("ReduceMean", x, axes=[-1]))
-        variance = self.node("ReduceMean", self.node("Mul", centred, centred), axes=[-1])
+        centred = self.node("Sub", x, self.mean(x, -1))
+        variance = self.mean(self.node("Mul", centred, centred), -1)
         root = self.node("Sqrt", self.node("Add", variance, self.constant(eps)))
         return self.node("Div", centred, root)
 
