@@ -351,7 +351,7 @@ void bind_runtime(nb::module_& m) {
         .def(nb::init<const BoundMachine*, int64_t>(), nb::arg("step").none(), nb::arg("size"))
         .def("get", &Core::get)
         .def("set", &Core::set)
-        .def("step", &Core::step, nb::arg("x"), nb::arg("out").none());
+        .def("step", &Core::step, nb::arg("x").none(), nb::arg("out").none());
 }
 
 }  // namespace lstmkit

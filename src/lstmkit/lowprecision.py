@@ -159,5 +159,6 @@ def matrices(program: Program) -> set[str]:
 
 def dtype_of(program: Program) -> str:
     """Of the program's matrices."""
-    kinds = {str(w.dtype) for w in program.weights.values()}
+    low = (BFloat16, Int8)
+    kinds = {w.dtype for w in program.weights.values() if isinstance(w, low)}
     return next((dtype for dtype in ("int8", "bfloat16") if dtype in kinds), "float32")

@@ -166,7 +166,7 @@ def _validate_entry(p: Program, point: EntryPoint) -> set[str]:
         shapes[port.name] = port.shape
     used: set[str] = set()
     total = 0
-    low = {f"weights/{k}" for k, w in p.weights.items() if str(w.dtype) in ("bfloat16", "int8")}
+    low = {f"weights/{k}" for k, w in p.weights.items() if hasattr(w, "product")}
     for number, operation in enumerate(point.operations):
         place = f"{where}, operation {number} ({operation.kind})"
         _check_precision(operation, low, place)
@@ -190,7 +190,7 @@ def _validate_results(
 ) -> None:
     _need(bool(point.outputs) or bool(point.state), f"{where} gives nothing")
     given = {*point.state.values(), *(port.name for port in point.outputs)}
-    low = [k for k, w in p.weights.items() if str(w.dtype) in ("bfloat16", "int8")]
+    low = [k for k, w in p.weights.items() if hasattr(w, "product")]
     _need(not given & {f"weights/{k}" for k in low}, f"{where} gives weights of low precision")
     _named(list(point.outputs), "output")
     for port in point.outputs:

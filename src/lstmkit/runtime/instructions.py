@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lstmkit.lowprecision import BFloat16, Int8
 from lstmkit.operations import Array
 from lstmkit.recurrence import cell_sizes
 
@@ -266,10 +267,9 @@ def _embedding(code: Code, i: Inputs, o: Mapping[str, Value], a: Mapping[str, An
 
 def numbers_of(matrix: Any) -> tuple[Any, Any, str]:
     """A matrix as the machine packs it: its numbers, its scale or None, its precision."""
-    precision = str(getattr(matrix, "dtype", "float32"))
-    if precision == "int8":
-        return matrix.values, matrix.scale, precision
-    return matrix, None, precision if precision == "bfloat16" else "float32"
+    if isinstance(matrix, Int8):
+        return matrix.values, matrix.scale, "int8"
+    return matrix, None, "bfloat16" if isinstance(matrix, BFloat16) else "float32"
 
 
 def _linear(code: Code, i: Inputs, o: Mapping[str, Value], a: Mapping[str, Any]) -> bool:

@@ -100,6 +100,8 @@ class Plan:
             if shape[:1] != ("B",) or "B" in shape[1:]:
                 raise Unplanned(f"{operation.kind} makes {shape}, not batch first")
         inner = {role: tuple(int(n) for n in shape[1:]) for role, shape in shapes.items()}
+        if any(n < 1 for shape in inner.values() for n in shape):
+            raise Unplanned(f"{operation.kind} makes nothing")
         if operation.kind == "reshape":
             return {"y": given["x"]._replace(shape=inner["y"])}
         return {role: self._code.room(shape) for role, shape in inner.items()}

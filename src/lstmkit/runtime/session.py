@@ -81,14 +81,15 @@ class Session:
             answer = self._core.step(x, out)
             if answer is not None:
                 return answer
-        return _given_back(self._along(_rows(self._point, x, 1), 1), out, 0)
+        check_out(self._point, out, ())
+        found = {name: a[0] for name, a in self._along(_rows(self._point, x, 1), 1).items()}
+        return _given_back(found, out)
 
     def run(self, xs: Row) -> Any:
         """Steps along a sequence: as `step` for each row of xs (T, ...), in one call."""
         given = _rows(self._point, xs, None)
         steps = len(next(iter(given.values())))
-        found = self._along(given, steps)
-        return next(iter(found.values())) if len(found) == 1 else found
+        return _given_back(self._along(given, steps), None)
 
     def _along(self, given: Mapping[str, Array], steps: int) -> dict[str, Array]:
         bound = single(self.model.program.bind(self._point, given))
@@ -159,6 +160,7 @@ def step_many(sessions: Sequence[Session], xs: Row, out: Array | None = None) ->
     model, point, plan = first.model, first._point, first._plan
     if any(s.model is not model or s._point is not point for s in sessions):
         raise ProgramError("sessions of one call must be of one model and entry point")
+    check_out(point, out, (len(sessions),))
     bound = single(model.program.bind(point, _rows(point, xs, len(sessions))))
     cores = [s._core for s in sessions]
     if plan is None or not plan.native:
@@ -169,7 +171,7 @@ def step_many(sessions: Sequence[Session], xs: Row, out: Array | None = None) ->
             plan.machine.step_many(cores, addresses(arrays), addresses(found))
         except ValueError as error:
             raise refused(error) from error
-    return _given_back(found, out, None)
+    return _given_back(found, out)
 
 
 def _many_numpy(
@@ -197,12 +199,8 @@ def _batch(
 
 def _results(plan: Plan, batch: int, out: Array | None) -> dict[str, Array]:
     """Where the machine writes: `out` itself where it can be written to."""
-    if out is None or len(plan.outputs) != 1:
-        return plan.results(batch)
-    ((name, shape),) = plan.outputs.items()
-    good = isinstance(out, np.ndarray) and out.dtype == np.float32 and out.flags.c_contiguous
-    fits = good and out.shape == (batch, *shape) and out.flags.writeable
-    return {name: out} if fits else plan.results(batch)
+    results = plan.results(batch) if out is None or not out.flags.c_contiguous else {}
+    return results or dict.fromkeys(plan.outputs, out)  # type: ignore[arg-type]
 
 
 def _rows(point: EntryPoint, x: Row, count: int | None) -> dict[str, Array]:
@@ -231,22 +229,31 @@ def _rows(point: EntryPoint, x: Row, count: int | None) -> dict[str, Array]:
     return given
 
 
-def _given_back(found: dict[str, Array], out: Array | None, row: int | None) -> Any:
-    """What the caller gets: the row, or all of them; the only output, or all by name."""
-    answers = {name: a if row is None else a[row] for name, a in found.items()}
+def check_out(point: EntryPoint, out: Any, leading: tuple[int, ...]) -> None:
+    """Raises ProgramError unless `out` can take the only output, (*leading, ...)."""
     if out is None:
-        return next(iter(answers.values())) if len(answers) == 1 else answers
-    if len(answers) != 1:
-        raise ProgramError("out is for entry points of one output", got=", ".join(answers))
-    (answer,) = answers.values()
-    if not isinstance(out, np.ndarray) or out.shape != answer.shape or out.dtype != np.float32:
+        return
+    if len(point.outputs) != 1:
+        names = ", ".join(port.name for port in point.outputs)
+        raise ProgramError("out is for entry points of one output", got=names)
+    shape = (*leading, *point.outputs[0].shape[1:])
+    good = isinstance(out, np.ndarray) and out.dtype == np.float32 and out.shape == shape
+    if not good or not out.flags.writeable:
         raise ProgramError(
             "out does not fit",
             got=f"{getattr(out, 'dtype', type(out).__name__)} {getattr(out, 'shape', '')}",
-            expected=f"float32 {answer.shape}",
+            expected=f"float32 {shape}, writable",
         )
-    if out is not answer:
-        out[...] = answer
+
+
+def _given_back(found: dict[str, Array], out: Array | None) -> Any:
+    """What the caller gets: the only output, or all by name."""
+    if len(found) != 1:
+        return found
+    (answer,) = found.values()
+    if out is None or out is answer:
+        return answer
+    out[...] = answer
     return out
 
 

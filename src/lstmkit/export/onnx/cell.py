@@ -47,8 +47,9 @@ def step(g: Graph, z: str, h: str, c: str, w: Roles, a: Mapping[str, Any]) -> tu
 
 
 def prepared(g: Graph, i: Roles, a: Mapping[str, Any]) -> dict[str, str]:
-    """The inputs of numbers in float32, and what every step needs of the weights: `recurrence` (P, G*H) and
-    `projection` (H, P), transposed, and the rows `peephole_i`, `peephole_f`, `peephole_o` (H,)."""
+    """The inputs of numbers in float32, and what every step needs of the weights: `recurrence`
+    (P, G*H) and `projection` (H, P), transposed, and the rows `peephole_i`, `peephole_f`,
+    `peephole_o` (H,)."""
     w = g.floats({role: value for role, value in i.items() if role not in ("lengths", "resets")})
     for role, matrix in (("recurrence", "weight_hh"), ("projection", "weight_hr")):
         if matrix in w:

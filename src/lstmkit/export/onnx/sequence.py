@@ -148,9 +148,9 @@ def _port(g: Graph, name: str, width: int) -> Any:
 
 def _masked_step(g: Graph, v: Roles, w: Roles, a: Mapping[str, Any]) -> list[str]:
     """The new h and c and the output, as one turn of the loop in `recurrence.unroll`."""
-    old = [v["h"], v["c"]] if a["reverse"] else _zeroed(g, v, [v["h"], v["c"]])
-    z = g.node("Add", v["z"], project_hidden(g, old[0], w))
-    new = list(step(g, z, *old, w, a))
+    h, c = old = [v["h"], v["c"]] if a["reverse"] else _zeroed(g, v, [v["h"], v["c"]])
+    z = g.node("Add", v["z"], project_hidden(g, h, w))
+    new = list(step(g, z, h, c, w, a))
     y = new[0]
     if "valid" in v:
         y = g.node("Where", v["valid"], y, g.constant(0.0))
