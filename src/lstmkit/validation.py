@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from lstmkit.operations import (
     OPERATIONS,
     REQUIRED,
@@ -143,6 +145,7 @@ def validate(p: Program) -> None:
     _need(p.kind == "recurrent" or p.window is not None, "a windowed program states its window")
     for slot in p.slots.values():
         _need(slot.dtype in DTYPES, f"slot {slot.name!r} has dtype {slot.dtype!r}")
+        _need(_holds(slot), f"slot {slot.name!r} of {slot.dtype} cannot begin at {slot.initial}")
     used: set[str] = set()
     written: set[str] = set()
     for point in p.entries.values():
@@ -152,6 +155,14 @@ def validate(p: Program) -> None:
     _need(not unused, f"nothing uses {', '.join(sorted(unused)[:3])}")
     idle = set(p.slots) - written
     _need(not idle, f"nothing writes slot {', '.join(sorted(idle)[:3])}")
+
+
+def _holds(slot: Slot) -> bool:
+    """Whether the slot's type has its initial value."""
+    if slot.dtype.startswith("float"):
+        return abs(slot.initial) <= float(np.finfo(slot.dtype).max)
+    most = 1 if slot.dtype == "bool" else 2**31 - 1
+    return slot.initial == int(slot.initial) and abs(slot.initial) <= most
 
 
 def _validate_entry(p: Program, point: EntryPoint) -> set[str]:

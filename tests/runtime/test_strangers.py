@@ -70,6 +70,8 @@ def mutated(text: Any, chance: random.Random) -> Any:
     text = copy.deepcopy(text)
     for _ in range(chance.choice([1, 1, 1, 2, 4])):
         found = [p for p in places(text) if p]
+        if not found:
+            break
         path = chance.choice(found)
         holder, key = at(text, path[:-1]), path[-1]
         match chance.randrange(5):

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from lstmkit.errors import UserError, require
 from lstmkit.export.onnx.model import chosen, interface, to_onnx
+from lstmkit.export.onnx.random_inputs import drawn
 from lstmkit.lowprecision import lower
 from lstmkit.modelfile import Name, atomic_write
-from lstmkit.operations import OPERATIONS, Array, Arrays, Shape
-from lstmkit.program import EntryPoint, Operation, Port, Program, complete
+from lstmkit.operations import Array, Arrays
+from lstmkit.program import EntryPoint, Port, Program
 
 if TYPE_CHECKING:
     import onnx
@@ -22,11 +23,6 @@ ROUNDINGS = 16
 LOOSEST = 1e-3
 BATCH = 3
 STEPS = (7, 11)  # of two calls, the second from the state that the first left
-MOVING = ("reshape", "transpose", "slice", "take", "concat")  # numbers pass through unchanged
-
-# By operation and role: whole numbers below (the size of this input's axis) + this.
-BOUNDS = {"embedding": {"indices": ("weight", 0, 0)}, "lstm": {"lengths": ("x", 1, 1)}}
-MASKS = {"where": ("condition",), "instance_norm": ("mask",), "lstm": ("resets",)}
 
 
 class Agreement(NamedTuple):
@@ -61,14 +57,15 @@ def verify(
     _check_ports(model.graph.output, outputs, "output")
     random = np.random.default_rng(seed)
     slots = [port for port in inputs if port not in point.inputs]
-    state = _drawn(random, program, point, slots, STEPS[0])
-    calls = [_drawn(random, program, point, point.inputs, steps) for steps in STEPS]
+    batch = BATCH if point.inputs else 1  # which Program.run takes where nothing else says it
+    state = drawn(random, program, point, slots, batch, STEPS[0])
+    calls = [drawn(random, program, point, point.inputs, batch, steps) for steps in STEPS]
     got = _onnx_runs(model, [port.name for port in outputs], calls, state)
     expected = _program_runs(program, point, calls, state)
     exact = _program_runs(program, point, _doubled(calls), _doubled([state])[0])
     rounding = max(_gap(expected[k], exact[k]).max(initial=0) for k in got)
     difference = _largest(got, expected, max(TOLERANCE, min(ROUNDINGS * rounding, LOOSEST)))
-    return Agreement(difference, BATCH, STEPS, float(rounding))
+    return Agreement(difference, batch, STEPS, float(rounding))
 
 
 def write(program: Program, path: Name, entry: str | None = None) -> Agreement:
@@ -92,20 +89,20 @@ def write(program: Program, path: Name, entry: str | None = None) -> Agreement:
 def _check_ports(found: Any, wanted: list[Port], what: str) -> None:
     """Names, types and shapes with their symbols."""
     helper = require("onnx.helper", "export")
-    got = [_described(v.name, _dims(v), _dtype(helper, v)) for v in found]
-    expected = [_described(p.name, p.shape, p.dtype) for p in wanted]
-    for one in sorted({*got} ^ {*expected}):
-        name = one.partition(" ")[0]
-        raise UserError(
-            f"{what} {name!r} of the ONNX model is not the program's",
-            got=", ".join(g for g in got if g.startswith(f"{name} ")) or "none",
-            expected=", ".join(e for e in expected if e.startswith(f"{name} ")) or "none",
-            hint="export it again: to_onnx keeps the symbols of batch and steps",
-        )
+    got = {v.name: _described(_dims(v), _dtype(helper, v)) for v in found}
+    expected = {p.name: _described(p.shape, p.dtype) for p in wanted}
+    for name in sorted({*got, *expected}):
+        if got.get(name) != expected.get(name):
+            raise UserError(
+                f"{what} {name!r} of the ONNX model is not the program's",
+                got=got.get(name, "none"),
+                expected=expected.get(name, "none"),
+                hint="export it again: to_onnx keeps the symbols of batch and steps",
+            )
 
 
-def _described(name: str, shape: Any, dtype: str) -> str:
-    return f"{name} {dtype} ({', '.join(map(str, shape))})"
+def _described(shape: Iterable[int | str], dtype: str) -> str:
+    return f"{dtype} ({', '.join(map(str, shape))})"
 
 
 def _dims(value: Any) -> Iterator[int | str]:
@@ -123,69 +120,6 @@ def _session(runtime: Any, model: onnx.ModelProto) -> Any:
     options.intra_op_num_threads = 1
     given = {"sess_options": options, "providers": ["CPUExecutionProvider"]}
     return runtime.InferenceSession(model.SerializeToString(), **given)
-
-
-# --- random inputs --------------------------------------------------------------------------------
-
-
-def _drawn(
-    random: np.random.Generator, program: Program, point: EntryPoint, ports: Any, steps: int
-) -> Arrays:
-    """An array a port, in the range that the operations which read it allow."""
-    below, masks = _ranges(program, point, steps)
-    found = {}
-    for port in ports:
-        shape = [BATCH if n == "B" else steps if isinstance(n, str) else n for n in port.shape]
-        array: Array
-        if port.name in below:
-            array = random.integers(0, below[port.name], shape)
-        elif port.name in masks or port.dtype not in ("float32", "float64"):
-            array = random.random(shape) < 0.7
-        else:
-            array = random.standard_normal(shape)
-        found[port.name] = array.astype(port.dtype)
-    return found
-
-
-def _ranges(program: Program, point: EntryPoint, steps: int) -> tuple[dict[str, int], set[str]]:
-    """By the names of ports and slots: what whole numbers must be below, and which are masks."""
-    shapes = _shapes(program, point)
-    made = {name: o for o in point.operations for name in o.outputs.values()}
-    below: dict[str, int] = {}
-    masks: set[str] = set()
-    for o in point.operations:
-        for role, (of, axis, more) in BOUNDS.get(o.kind, {}).items():
-            size = shapes[o.inputs[of]][axis]
-            limit = (steps if isinstance(size, str) else size) + more
-            for name in _sources(made, o.inputs.get(role)):
-                below[name] = min(limit, below.get(name, limit))
-        for role in MASKS.get(o.kind, ()):
-            masks |= _sources(made, o.inputs.get(role))
-    return below, masks
-
-
-def _shapes(program: Program, point: EntryPoint) -> dict[str, Shape]:
-    """Of everything that the entry point names."""
-    shapes: dict[str, Shape] = {f"weights/{k}": w.shape for k, w in program.weights.items()}
-    shapes |= {f"state/{s.name}": ("B", *s.shape) for s in program.slots.values()}
-    shapes |= {port.name: port.shape for port in point.inputs}
-    for o in point.operations:
-        schema = OPERATIONS[o.kind]
-        given = {role: shapes[name] for role, name in o.inputs.items()}
-        found = schema.shapes(given, complete(schema, o.attributes))
-        shapes |= {name: found[role] for role, name in o.outputs.items()}
-    return shapes
-
-
-def _sources(made: Mapping[str, Operation], value: str | None) -> set[str]:
-    """The ports and slots whose numbers a value holds unchanged."""
-    if value is None:
-        return set()
-    if value not in made:
-        return {value.removeprefix("state/")}
-    if made[value].kind not in MOVING:
-        return set()
-    return set().union(*(_sources(made, name) for name in made[value].inputs.values()))
 
 
 # --- the comparison -------------------------------------------------------------------------------
@@ -215,7 +149,8 @@ def _program_runs(
     program: Program, point: EntryPoint, calls: list[Arrays], state: Arrays
 ) -> Results:
     found: Results = {}
-    carried = program.initial_state(BATCH) | state
+    batch = len(next(iter({**state, **calls[0]}.values())))
+    carried = program.initial_state(batch) | state
     for k, given in enumerate(calls):
         outputs, carried = program.run(point.name, given, carried)
         outputs |= {f"{name}_out": value for name, value in carried.items()}
