@@ -28,7 +28,7 @@ SAVE_EVERY = 10.0  # seconds
 @click.option(
     "--state",
     metavar="FILE",
-    help="Go on from FILE where it exists; keep it up to date: at the end, when stopped, and "
+    help="Go on from FILE where it exists, and keep it up to date: at the end, when stopped, "
     "every 10 seconds.",
 )
 @click.option(
@@ -55,6 +55,8 @@ def stream(
     line of answer, written at once; a row that cannot be used has its error there.
     """
     console = Console(quiet)
+    if as_json and written == "csv":
+        raise UserError("answers are JSON or CSV, not both", got="--json --format csv")
     checks.readable(model)
     if data != checks.STREAM:
         checks.readable(data)
@@ -67,7 +69,8 @@ def stream(
     if keeper.restored:
         console.note(f"going on from {state}")
     with opened(data) as file, stopped(), keeper:
-        answered, refused = follow(found, file, Writer(found, written), keeper, strict)
+        writer = Writer(found, written)
+        answered, refused = follow(found, file, writer, keeper, console, strict)
     console.say(f"{answered} rows answered, {refused} refused")
 
 
@@ -132,7 +135,7 @@ class Writer:
 
 
 def follow(
-    stream: Any, file: IO[str], writer: Writer, keeper: Keeper, strict: bool
+    stream: Any, file: IO[str], writer: Writer, keeper: Keeper, console: Console, strict: bool
 ) -> tuple[int, int]:
     """Answer every row; how many were answered, and how many refused."""
     from lstmkit.readers import lines
@@ -148,6 +151,7 @@ def follow(
             if strict:
                 raise
             refused += 1
+            console.note(f"refused: {error.what}" + (f": {error.got}" if error.got else ""))
             writer.refusal(error)
         keeper.now_and_then()
     return answered, refused

@@ -126,7 +126,7 @@ def _masks(g: Graph, i: Roles) -> dict[str, str]:
         found["valid"] = g.unsqueeze(valid, 2)
     if "resets" in i:
         cut = g.unsqueeze(g.cast(i["resets"], "bool"), 2)
-        found["cut"] = g.node("Or", cut, found["valid"], dtype="bool") if found else cut
+        found["cut"] = g.node("And", cut, found["valid"], dtype="bool") if found else cut
     return found
 
 
