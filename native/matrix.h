@@ -3,8 +3,9 @@
 // bits of the float32 numbers that they stand for. int8 weights meet rows rounded to int8, each by
 // its own scale; the sums are of 32-bit integers, exact, the same with every instruction set.
 //
-// The layout is that of gemm.h's panels. Beyond it bfloat16 has two numbers of k in one word, the
-// earlier in the lower half, and int8 four of them.
+// float32 has the layout of gemm.h's panels. bfloat16 has two numbers of k in one word, the earlier in
+// the lower half, int8 four of them; and the panels that one row meets at once lie side by side, so
+// that it walks through all of the weights in one line, which caches foresee across short panels.
 
 #pragma once
 
@@ -72,6 +73,8 @@ INLINE Sums four_products(Words w, Sums x0, Sums x1) {
 // --- layout ---------------------------------------------------------------------------------------
 
 constexpr int64_t LINE = 64;
+constexpr int64_t AHEAD = 2048;    // bytes
+constexpr int64_t GROUP = 8 / NV;  // panels that one row meets at once: chains that hide a latency
 
 struct Matrix {
     Precision precision;
@@ -90,19 +93,29 @@ struct Matrix {
         const int64_t scales = precision == Precision::int8 ? panels * PANEL<float> * 4 : 0;
         return blocks(panels * panel_bytes() + scales, LINE) * LINE;
     }
+    // Below float32: where a panel begins, and how far it is from one word of k to the next.
+    int64_t group_size(int64_t panel) const {
+        return least(GROUP, panels - panel / GROUP * GROUP);
+    }
+    uint32_t* words(int64_t panel) const {
+        return reinterpret_cast<uint32_t*>(data + panel / GROUP * GROUP * panel_bytes()) +
+               panel % GROUP * PANEL<float>;
+    }
+    int64_t stride(int64_t panel) const { return group_size(panel) * PANEL<float>; }
     static constexpr int64_t WIDTH[] = {4, 2, 1};
 };
 
 // One panel of float32 numbers, whole ones for int8, into the matrix's precision.
 inline void narrow(const Matrix& m, int64_t panel, const float* from) {
-    char* to = m.data + panel * m.panel_bytes();
     if (m.precision == Precision::float32) {
-        memcpy(to, from, static_cast<size_t>(m.panel_bytes()));
+        memcpy(m.data + panel * m.panel_bytes(), from, static_cast<size_t>(m.panel_bytes()));
         return;
     }
     const int per_word = m.precision == Precision::bfloat16 ? 2 : 4;
-    auto* words = reinterpret_cast<uint32_t*>(to);
-    for (int64_t k = 0; k < m.k_blocks * W<float>; k += per_word, from += per_word * PANEL<float>)
+    uint32_t* words = m.words(panel);
+    const int64_t stride = m.stride(panel);
+    for (int64_t k = 0; k < m.k_blocks * W<float>;
+         k += per_word, from += per_word * PANEL<float>, words += stride)
         for (int c = 0; c < PANEL<float>; c++) {
             uint32_t word = 0;
             for (int j = 0; j < per_word; j++) {
@@ -112,7 +125,7 @@ inline void narrow(const Matrix& m, int64_t panel, const float* from) {
                 word |= per_word == 2 ? bits >> 16 << 16 * j
                                       : uint32_t(uint8_t(int8_t(x))) << 8 * j;
             }
-            *words++ = word;
+            words[c] = word;
         }
 }
 
@@ -197,6 +210,14 @@ struct Target {
     }
 };
 
+// One row reads each weight once: the lines that it comes to next are fetched meanwhile, beyond the
+// ends of pages, where the CPU's own foresight stops.
+template <int NP>
+INLINE void look_ahead(const uint32_t* b) {
+    UNROLL for (int word = 0; word < NP * PANEL<float>; word += LINE / 4)
+        __builtin_prefetch(b + AHEAD / 4 + word, 0, 3);
+}
+
 template <int ROWS, int NP>
 NOINLINE void tile_bfloat16(const Matrix& m, int64_t panel, const Rows& rows, int64_t row,
                             const Target& to) {
@@ -204,18 +225,18 @@ NOINLINE void tile_bfloat16(const Matrix& m, int64_t panel, const Rows& rows, in
     UNROLL for (int r = 0; r < ROWS; r++)
         UNROLL for (int v = 0; v < NP * NV; v++) sum[r][v] = to.begin(r, v);
     const float* a = rows.blocked + row * W<float>;
-    const auto* b = reinterpret_cast<const uint32_t*>(m.data + panel * m.panel_bytes());
-    const int64_t b_panel = m.numbers() / 2;
-    for (int64_t kb = 0; kb < m.k_blocks; kb++, a += rows.step, b += W<float> / 2 * PANEL<float>)
-        UNROLL for (int k = 0; k < W<float>; k += 2) {
+    const uint32_t* b = m.words(panel);
+    const int64_t stride = m.stride(panel);
+    for (int64_t kb = 0; kb < m.k_blocks; kb++, a += rows.step)
+        UNROLL for (int k = 0; k < W<float>; k += 2, b += stride) {
+            if constexpr (ROWS == 1) look_ahead<NP>(b);
             Vec<float> x[2][ROWS];
             UNROLL for (int r = 0; r < ROWS; r++) {
                 x[0][r] = all(a[r * W<float> + k]);
                 x[1][r] = all(a[r * W<float> + k + 1]);
             }
             UNROLL for (int v = 0; v < NP * NV; v++) {
-                const Words w =
-                    load_words(b + v / NV * b_panel + k / 2 * PANEL<float> + v % NV * W<float>);
+                const Words w = load_words(b + v * W<float>);
                 const Vec<float> early = (Vec<float>)(w << 16);
                 const Vec<float> late = (Vec<float>)(w & 0xffff0000u);
                 UNROLL for (int r = 0; r < ROWS; r++) {
@@ -234,17 +255,18 @@ NOINLINE void tile_int8(const Matrix& m, int64_t panel, const Rows& rows, int64_
     Sums sum[ROWS][NP * NV];
     UNROLL for (int r = 0; r < ROWS; r++)
         UNROLL for (int v = 0; v < NP * NV; v++) sum[r][v] = Sums{};
-    const int64_t words = m.k_blocks * W<float> / 4, b_panel = words * PANEL<float>;
+    const int64_t words = m.k_blocks * W<float> / 4, stride = m.stride(panel);
     const int32_t* a = rows.rounded + row * 2 * words;
-    const auto* b = reinterpret_cast<const uint32_t*>(m.data + panel * m.panel_bytes());
-    for (int64_t k = 0; k < words; k++, a += 2, b += PANEL<float>) {
+    const uint32_t* b = m.words(panel);
+    for (int64_t k = 0; k < words; k++, a += 2, b += stride) {
+        if constexpr (ROWS == 1) look_ahead<NP>(b);
         Sums x[2][ROWS];
         UNROLL for (int r = 0; r < ROWS; r++) {
             x[0][r] = Sums{} + a[r * 2 * words];
             x[1][r] = Sums{} + a[r * 2 * words + 1];
         }
         UNROLL for (int v = 0; v < NP * NV; v++) {
-            const Words w = load_words(b + v / NV * b_panel + v % NV * W<float>);
+            const Words w = load_words(b + v * W<float>);
             UNROLL for (int r = 0; r < ROWS; r++) sum[r][v] += four_products(w, x[0][r], x[1][r]);
         }
     }
@@ -274,10 +296,9 @@ NOINLINE void multiply(const Matrix& m, const Rows& rows, int64_t count, const T
                  count, m.panels);
         return;
     }
-    constexpr int AT_ONCE = 8 / NV;  // panels of one row: enough chains to hide a latency
     if (count == 1) {
         int64_t n = 0;
-        for (; n + AT_ONCE <= m.panels; n += AT_ONCE) tile_of<1, AT_ONCE>(m, n, rows, 0, to);
+        for (; n + GROUP <= m.panels; n += GROUP) tile_of<1, GROUP>(m, n, rows, 0, to);
         for (; n < m.panels; n++) tile_of<1, 1>(m, n, rows, 0, to);
         return;
     }

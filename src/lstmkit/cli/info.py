@@ -14,6 +14,7 @@ from lstmkit.cli.console import Console, shared
 
 EXTRAS = {  # what each extra brings that can be looked for
     "train": ("torch", "lightning", "polars", "matplotlib", "rich", "tensorboard"),
+    "export": ("onnx", "onnxruntime"),
     "dev": ("pytest", "hypothesis", "ruff", "mypy"),
 }
 

@@ -28,6 +28,7 @@ def to_onnx(program: Program, entry: str | None = None) -> onnx.ModelProto:
     `program.initial_state`, also in the metadata, and feeds SLOT_out back in as SLOT. Symbols of
     ports stay symbols ("B", "T"). Weights are float32 initializers under their own names; those of
     low precision are the values that they stand for, so an int8 program is computed in float32.
+    The batch has at least one sample: onnxruntime 1.32 ends the process where a sequence has none.
 
     Args:
         program: validated.
@@ -122,6 +123,7 @@ def _given(g: Graph, program: Program, point: EntryPoint, ports: list[Port]) -> 
         g.dtypes[port.name], g.shapes[port.name] = port.dtype, port.shape
     read = _read(point)
     used = {name: w for name, w in program.weights.items() if f"weights/{name}" in read}
+    _check_size(used.values())
     for name, weight in used.items():
         values[f"weights/{name}"] = stored = g.weight(name, weight)
         g.shapes[stored] = weight.shape
