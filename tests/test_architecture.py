@@ -96,7 +96,8 @@ TORCH_FREE += [
     "lstmkit.tasks.catalog",
 ]
 TORCH_FREE += ["lstmkit.runtime", "lstmkit.readers.lines", "lstmkit.tasks.forecast.stream"]
-TORCH_FREE += ["lstmkit.export", "lstmkit.export.onnx", "lstmkit.tasks.estimator", "lstmkit.tasks.forecast.features"]
+TORCH_FREE += ["lstmkit.export", "lstmkit.export.onnx"]
+TORCH_FREE += ["lstmkit.tasks.estimator", "lstmkit.tasks.forecast.features"]
 TORCH_FREE += ["lstmkit.tasks.forecast.estimator", "lstmkit.cli.main"]
 
 

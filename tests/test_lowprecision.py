@@ -72,7 +72,8 @@ def test_only_matrices_are_lowered() -> None:
     low = lower(p, "int8")
     kinds = {name: str(w.dtype) for name, w in low.weights.items()}
     assert {n for n, k in kinds.items() if k == "int8"} == matrices(p)
-    assert {n for n in kinds if n.startswith(("weight_ih", "weight_hh", "weight_hr"))} == matrices(p)
+    heads = ("weight_ih", "weight_hh", "weight_hr")
+    assert {n for n in kinds if n.startswith(heads)} == matrices(p)
     assert (dtype_of(p), dtype_of(low)) == ("float32", "int8")
     low.validate()
     back = lower(low, "float32")
@@ -124,7 +125,8 @@ def test_files_keep_every_bit(dtype: str, tmp_path: Path) -> None:
     p, x = lower(program("projected"), dtype), {"x": sequences()}
     assert dtype_of(found.program) == dtype
     assert found.program.fingerprint() == p.fingerprint()
-    np.testing.assert_array_equal(found.program.run("sequence", x)[0]["y"], p.run("sequence", x)[0]["y"])  # fmt: skip
+    found_y, wanted_y = (q.run("sequence", x)[0]["y"] for q in (found.program, p))
+    np.testing.assert_array_equal(found_y, wanted_y)
     np.testing.assert_array_equal(found.tensors["other"].values, Int8.of(MATRIX).values)
     np.testing.assert_array_equal(found.tensors["half"].words, BFloat16.of(MATRIX).words)
 

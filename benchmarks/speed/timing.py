@@ -57,7 +57,10 @@ def write(name: str, rows: Any) -> Path:
     """benchmarks/results/NAME.json: the machine and the rows."""
     path = RESULTS / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"machine": {**machine(), "threads": torch_threads()}, "rows": rows}, indent=1) + "\n")
+    path.write_text(
+        json.dumps({"machine": {**machine(), "threads": torch_threads()}, "rows": rows}, indent=1)
+        + "\n"
+    )
     return path
 
 

@@ -146,7 +146,8 @@ def _float32(array: np.ndarray) -> np.ndarray:
 
 def matrices(program: Program) -> set[str]:
     """The weights that are used as matrices and as nothing else."""
-    as_matrix, otherwise = set(), set()
+    as_matrix: set[str] = set()
+    otherwise: set[str] = set()
     for point in program.entries.values():
         otherwise |= set(point.state.values()) | {port.name for port in point.outputs}
         for operation in point.operations:

@@ -200,9 +200,7 @@ def _damaged(path: Name, why: str) -> ModelFileError:
 # --- the plain layer: tensors and text ------------------------------------------------------------
 
 
-def write_tensors(
-    path: Name, tensors: Mapping[str, Any], metadata: Mapping[str, str]
-) -> None:
+def write_tensors(path: Name, tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
     """Writes named arrays and texts as safetensors, atomically."""
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
     arrays, offset = [], 0

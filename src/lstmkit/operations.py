@@ -38,8 +38,8 @@ class Schema(NamedTuple):
     """What an operation takes and gives.
 
     `shapes(inputs, attributes)` infers the outputs' shapes or raises ValueError;
-    `run(inputs, attributes)` computes them. A variadic operation takes x0, x1, ... `matrices` are the
-    inputs that may be weights of low precision (`lstmkit.lowprecision`).
+    `run(inputs, attributes)` computes them. A variadic operation takes x0, x1, ... `matrices` are
+    the inputs that may be weights of low precision (`lstmkit.lowprecision`).
     """
 
     required: tuple[str, ...]

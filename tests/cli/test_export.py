@@ -15,7 +15,17 @@ from lstmkit.lowprecision import dtype_of
 def test_fewer_bits_are_measured_and_written(lstmkit, model, sales, tmp_path, dtype):
     output = tmp_path / "small.safetensors"
     found = lstmkit(
-        "export", model, "-o", output, "--weights", dtype, "--data", sales, "--max-loss", 1, "--json"
+        "export",
+        model,
+        "-o",
+        output,
+        "--weights",
+        dtype,
+        "--data",
+        sales,
+        "--max-loss",
+        1,
+        "--json",
     )
     assert found.exit_code == 0, found.stderr
     facts = json.loads(found.stdout)
@@ -36,7 +46,8 @@ def test_too_much_loss_writes_nothing(lstmkit, model, sales, tmp_path, monkeypat
     def ruined(self, dtype):
         found = lower(self, dtype)
         scale = 1.5 if dtype == "int8" else 1.0
-        weights = {k: w if hasattr(w, "product") else w * scale for k, w in found.heldout_.weights.items()}  # fmt: skip
+        held = found.heldout_.weights.items()
+        weights = {k: w if hasattr(w, "product") else w * scale for k, w in held}
         found.heldout_ = found.heldout_.with_weights(weights)
         return found
 

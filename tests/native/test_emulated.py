@@ -129,9 +129,13 @@ def judge(path: Path, dtype: torch.dtype) -> None:
 def packed_steps(a: Arguments, o: CellOptions, precision: str) -> list[Tensor]:
     """h and c after all steps, forward, and h through weight_hh, as numpy's reference has them."""
     kinds: Any = {"float32": np.asarray, "bfloat16": BFloat16.of, "int8": Int8.of}
-    given = {n: None if w is None else w.numpy() for n, w in zip(Weights._fields, a[3:8], strict=False)}
+    given = {
+        n: None if w is None else w.numpy() for n, w in zip(Weights._fields, a[3:8], strict=False)
+    }
     matrices = ("weight_ih", "weight_hh", "weight_hr")
-    low = {n: kinds[precision](w) if n in matrices else w for n, w in given.items() if w is not None}
+    low = {
+        n: kinds[precision](w) if n in matrices else w for n, w in given.items() if w is not None
+    }
     state = {"h0": a.h0.numpy(), "c0": a.c0.numpy()}
     attributes = {"hidden_size": a.c0.shape[1], "coupled": False, "zoneout_h": 0, "zoneout_c": 0}
     x = a.input.transpose(0, 1).numpy()

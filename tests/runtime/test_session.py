@@ -101,7 +101,7 @@ def test_bad_rows_change_nothing(row: Any) -> None:
     session = runtime.load(program("plain")).session()
     session.step(ROWS[0])
     before = session.save()
-    with pytest.raises(ValueError):  # noqa: PT011 - ProgramError, or what numpy says of such rows
+    with pytest.raises(ValueError):  # ProgramError, or what numpy says of such rows
         session.step(row)
     assert session.save() == before
 

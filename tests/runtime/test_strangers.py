@@ -1,4 +1,4 @@
-"""A model file from a stranger: thousands of mutations, each refused in words or run without harm."""
+"""A model file from a stranger: thousands of mutations, each refused in words or run safely."""
 
 from __future__ import annotations
 

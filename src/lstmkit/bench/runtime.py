@@ -88,7 +88,7 @@ def together(blocks: int) -> dict[str, Any]:
     shape = (SESSIONS, SESSION_HIDDEN)
     xs = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     model, out = runtime.load(program), np.empty(shape, np.float32)
-    sessions = [model.session() for _ in range(SESSIONS)]
+    sessions: list[Any] = [model.session() for _ in range(SESSIONS)]
     engines: dict[str, Step | None] = {
         "lstmkit": lambda: runtime.step_many(sessions, xs, out),
         "torch": torch_cell(program, xs),
@@ -148,7 +148,7 @@ def onnx_step(program: Program, x: np.ndarray) -> Step | None:
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    state = {name: a for name, a in program.initial_state(1).items()}
+    state = program.initial_state(1)
     given = {"x": x[None, None], **state}
     names = ["y", *(f"{name}_out" for name in state)]
 

@@ -94,9 +94,7 @@ def _refuse_idle(
         )
 
 
-def lowered(
-    estimator: Any, dtype: str, source: Any, max_loss: float
-) -> tuple[Any, dict[str, Any]]:
+def lowered(estimator: Any, dtype: str, source: Any, max_loss: float) -> tuple[Any, dict[str, Any]]:
     """The estimator with weights of `dtype`, and what that costs on the data.
 
     Raises:

@@ -32,7 +32,7 @@ OFFSET = re.compile(r"(?<=\d) ?(Z|UTC|[+-]\d{2}:?\d{2}|[+-]\d{2})$")
 WHOLE = re.compile(r"[+-]?\d{1,18}(\.0+)?")
 
 
-class BadRow(UserError):
+class BadRow(UserError):  # noqa: N818
     """A line that is no row; the lines after it may be."""
 
 

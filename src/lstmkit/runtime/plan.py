@@ -118,8 +118,9 @@ class Plan:
         first = len(self._code.instructions)
         if WRITERS[operation.kind](self._code, given, made, attributes):
             last = len(self._code.instructions)
-            if self._steps and not isinstance(self._steps[-1], Numpy):
-                first, _ = self._steps.pop()
+            before = self._steps[-1] if self._steps else None
+            if before is not None and not isinstance(before, Numpy):
+                first = self._steps.pop()[0]  # type: ignore[assignment]
             self._steps.append((first, last))
         else:
             self._steps.append(Numpy(operation, attributes, given, made))
@@ -131,9 +132,7 @@ class Plan:
             raise Unplanned(f"{name!r} is always the same")
         return value
 
-    def _slot_places(
-        self, program: Program, point: EntryPoint
-    ) -> list[tuple[int, int, int, int]]:
+    def _slot_places(self, program: Program, point: EntryPoint) -> list[tuple[int, int, int, int]]:
         """(offset in the state, size, offset in the arena before, after) of every slot that is
         read or written; -1 for what is not."""
         found, at = [], 0
@@ -189,9 +188,7 @@ class Plan:
 
     def arrays(self, given: Mapping[str, Array]) -> list[Array]:
         """Bound inputs as the machine reads them."""
-        return [
-            np.ascontiguousarray(given[name], dtype) for name, dtype in self.dtypes.items()
-        ]
+        return [np.ascontiguousarray(given[name], dtype) for name, dtype in self.dtypes.items()]
 
     def results(self, batch: int) -> dict[str, Array]:
         """Arrays for the outputs."""
@@ -245,9 +242,7 @@ class _View(NamedTuple):
         if value.constant is not None:
             return value.constant
         first = value.offset * self.batch
-        return self.arena[first : first + value.size * self.batch].reshape(
-            self.batch, *value.shape
-        )
+        return self.arena[first : first + value.size * self.batch].reshape(self.batch, *value.shape)
 
     def write(self, value: Value, array: Array) -> None:
         self.read(value)[...] = array.reshape(self.batch, *value.shape)

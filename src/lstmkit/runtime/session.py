@@ -1,7 +1,7 @@
 """Recurrent sessions: a state, and one step at a time.
 
-After its first step a session's steps take no lock, and no memory but for the array that is returned
-(none with `out`). A session belongs to one thread at a time; sessions of one model to any number.
+After its first step a session's steps take no lock, and no memory but for the array that is
+returned (none with `out`). A session belongs to one thread at a time; sessions of one model to any number.
 """
 
 from __future__ import annotations
@@ -199,8 +199,9 @@ def _batch(
 
 def _results(plan: Plan, batch: int, out: Array | None) -> dict[str, Array]:
     """Where the machine writes: `out` itself where it can be written to."""
-    results = plan.results(batch) if out is None or not out.flags.c_contiguous else {}
-    return results or dict.fromkeys(plan.outputs, out)  # type: ignore[arg-type]
+    if out is None or not out.flags.c_contiguous:
+        return plan.results(batch)
+    return dict.fromkeys(plan.outputs, out)
 
 
 def _rows(point: EntryPoint, x: Row, count: int | None) -> dict[str, Array]:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class WindowSession:
     """One stream of a windowed model; made by `Model.session`.
 
-    Inputs whose second axis is the window are fed row by row, and begin as 0, as if nothing had been
-    seen; others are given whole at each step.
+    Inputs whose second axis is the window are fed row by row, and begin as 0, as if nothing had
+    been seen; others are given whole at each step.
     """
 
     def __init__(self, model: Model, point: EntryPoint, every: int = 1) -> None:
@@ -31,8 +31,8 @@ class WindowSession:
         window = model.program.window
         self.model, self.every, self.seen = model, every, 0
         self._point = point
-        self._rings = {
-            port.name: np.zeros(port.shape[1:], port.dtype)  # type: ignore[arg-type]
+        self._rings: dict[str, Array] = {
+            port.name: np.zeros([int(n) for n in port.shape[1:]], port.dtype)
             for port in point.inputs
             if port.shape[1:2] == (window,)
         }
@@ -110,8 +110,7 @@ class WindowSession:
         self.seen, self.every = (int(n) for n in np.frombuffer(state[:16], np.int64))
         at = 16
         for ring in self._rings.values():
-            part = np.frombuffer(state[at : at + ring.nbytes], ring.dtype)
-            ring[...] = part.reshape(ring.shape)
+            ring[...] = np.frombuffer(state[at : at + ring.nbytes], ring.dtype).reshape(ring.shape)
             at += ring.nbytes
 
     def clone(self) -> WindowSession:

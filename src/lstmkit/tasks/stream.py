@@ -37,9 +37,7 @@ class Stream:
         """
         raise NotImplementedError
 
-    def run(
-        self, data: str | os.PathLike[str] | Iterable[Mapping[str, Any]]
-    ) -> Iterator[Answer]:
+    def run(self, data: str | os.PathLike[str] | Iterable[Mapping[str, Any]]) -> Iterator[Answer]:
         """The answers to rows, as they come: of an iterable, or of a file of CSV or JSON lines.
 
         Raises:
