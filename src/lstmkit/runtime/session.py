@@ -1,7 +1,8 @@
 """Recurrent sessions: a state, and one step at a time.
 
 After its first step a session's steps take no lock, and no memory but for the array that is
-returned (none with `out`). A session belongs to one thread at a time; sessions of one model to any number.
+returned (none with `out`). A session belongs to one thread at a time; sessions of one model to any
+number.
 """
 
 from __future__ import annotations
