@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -69,6 +70,7 @@ class Freq:
         return float(self.fixed or self.months * 30.4375 * DAY or self.count * DAY)
 
 
+@lru_cache(maxsize=256)
 def parse_freq(freq: str) -> Freq:
     """Parse `1h`, `15min`, `M`, `1mo-end`, `weekly` ...; pandas aliases work, `M` is a month.
 
