@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -42,7 +43,12 @@ class Corpus:
         self.stop = np.cumsum(lengths)
         self.start = self.stop - lengths
         self.times, self.values = np.concatenate(times), np.concatenate(values)
-        self.unit = loss_units(values, shape.season)
+
+    @cached_property
+    def unit(self) -> np.ndarray:
+        """In which errors of each series count (n,); see `loss_units`."""
+        parts = [self.values[a:b] for a, b in zip(self.start, self.stop, strict=True)]
+        return loss_units(parts, self.shape.season)
 
     def __len__(self) -> int:
         return len(self.start)
@@ -59,7 +65,8 @@ class Corpus:
         part = Corpus(
             [self.times[a:b] for a, b in cuts], [self.values[a:b] for a, b in cuts], self.shape
         )
-        part.unit = part.unit if unit is None else unit
+        if unit is not None:
+            part.unit = unit
         return part
 
     def rows(self, series: np.ndarray, origin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
