@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import select
 import signal
 import subprocess
 import sys
@@ -94,11 +96,13 @@ def test_each_answer_comes_at_once_and_sigterm_keeps_the_state(model: Path, tmp_
     with subprocess.Popen(
         [*map(str, command)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True,
+        env={k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"},
     ) as process:  # fmt: skip
         assert process.stdin and process.stdout
         for k in (1, 2):
             process.stdin.write(ROW % (k, k) + "\n")
             process.stdin.flush()
+            assert select.select([process.stdout], [], [], 20)[0], "no answer yet"
             assert json.loads(process.stdout.readline())["day"] == f"2024-01-0{k}"
         process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + 10

@@ -185,3 +185,14 @@ def test_fewer_bits_forecast_nearly_the_same(
     again = Forecaster.from_modelfile(modelfile.load(tmp_path / "m"))
     assert again.predict(frame)["y_hat"].to_list() == found.to_list()
     assert again.evaluate(frame).metrics == low.evaluate(frame).metrics
+
+
+def test_days_and_months_are_read_as_in_the_training(make_table: Any, tmp_path: Path) -> None:
+    frame = make_table(series=1, rows=60).with_columns(pl.col("day").dt.strftime("%d/%m/%Y"))
+    frame.write_csv(tmp_path / "t.csv")
+    model = Forecaster(7, size="tiny", epochs=1, threads=1).fit(tmp_path / "t.csv")
+    row = {"shop": "a", "day": "03/04/2024", "sold": 3}  # alone it could be either
+    assert model.stream().step(row)["day"] == "2024-04-03"
+    few = "shop,day,sold\na,01/02/2024,5\na,02/02/2024,6\na,03/02/2024,7\n"
+    (tmp_path / "few.csv").write_text(few)
+    assert model.predict(tmp_path / "few.csv")["day"][0] == "04/02/2024"
