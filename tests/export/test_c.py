@@ -333,7 +333,10 @@ def streamed(library: ctypes.CDLL, name: str, case: Case) -> tuple[list[Arrays],
         sizes = {"B": 1, "T": case.steps}
         shapes = [[sizes.get(d, d) for d in p.shape] for p in point.outputs]
         outputs = [np.full(shape, 777, np.float32) for shape in shapes]
-        run(*(ctypes.c_void_p(a.ctypes.data) for a in (state, work)), *map(pointers, (given, outputs)))
+        run(
+            *(ctypes.c_void_p(a.ctypes.data) for a in (state, work)),
+            *map(pointers, (given, outputs)),
+        )
         found.append({p.name: y for p, y in zip(point.outputs, outputs, strict=True)})
     return found, {s: state[s] for s in names}
 
@@ -383,7 +386,7 @@ def test_functions_are_exact_to_a_few_units(library: ctypes.CDLL, name: str) -> 
         exact = np.float32(functions[name](x))
     got = streamed(library, name, CASES[name])[0][0]["out_z"]
     normal = np.isfinite(exact) & (np.abs(exact) > 1.2e-38) & (np.isfinite(x))
-    units = np.abs(got - exact)[normal] / np.spacing(np.abs(exact[normal]))
+    units = np.abs(got[normal] - exact[normal]) / np.spacing(np.abs(exact[normal]))
     assert units.max() <= 4
     close(got, exact, 1e-6)
 

@@ -67,5 +67,5 @@ def _example(signature: Signature) -> list[str]:
     lines += [f"{name}_init(&state);"] if signature.slots else []
     fill = ", ".join(p.identifier for p in signature.inputs) or "nothing"
     call = f"{name}_step({signature.arguments()});"
-    loop = ["for (;;) {", f"/* fill {fill} */", call, "}"]
+    loop = ["for (;;) {", f"// fill {fill}", call, "}"]
     return [*lines, *indented(loop).splitlines()]

@@ -133,9 +133,9 @@ def _perform(sheet: Sheet, operation: Operation, count: int) -> None:
 
 
 def _sentence(call: Call) -> str:
-    """`add: x (1, 3), y (3,) -> z (1, 3)`: roles and sizes, nothing that came from outside."""
+    """`add: x (1, 3), y (3,) -> z (1, 3)`: sizes by role, weights left out."""
     sides = [
-        ", ".join(f"{role} {v.shape}" for role, v in values.items())
+        ", ".join(f"{role} {v.shape}" for role, v in values.items() if v.weight is None)
         for values in (call.inputs, call.outputs)
     ]
     return f"{call.kind}: {' -> '.join(sides)}"
@@ -144,7 +144,7 @@ def _sentence(call: Call) -> str:
 def _give(sheet: Sheet, signature: Signature) -> None:
     """Outputs and new state, written last: every operation has then read the old state."""
     sheet.emit("", "/* outputs and new state */")
-    fields = {slot.name: replace(slot, identifier=f"state->{slot.identifier}") for slot in signature.slots}
+    fields = {s.name: replace(s, identifier=f"state->{s.identifier}") for s in signature.slots}
     targets = [(port, sheet.value(port.name)) for port in signature.outputs]
     targets += [(fields[slot], sheet.value(name)) for slot, name in sheet.point.state.items()]
     ready = [(target, _apart(sheet, value)) for target, value in targets]
@@ -176,7 +176,7 @@ def _assign(sheet: Sheet, target: Parameter, value: Value) -> None:
 
 def _assembled(sheet: Sheet, signature: Signature) -> str:
     """The whole text of the header."""
-    guard = f"LSTMKIT_MODEL_{sheet.name.upper()}_H"
+    guard = f"LSTMKIT_C_{sheet.name}_H"
     parts = [
         description(sheet.program, sheet.point, signature),
         f"#ifndef {guard}\n#define {guard}\n\n#include <stdint.h>\n#include <string.h>\n",
