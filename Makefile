@@ -40,6 +40,7 @@ lint: setup
 
 bench: setup
 	@$(BIN)/python benchmarks/speed/layer.py
+	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/speed/runtime.py
 
 docs: setup
 	@$(BIN)/python -m pytest -n 2 -m '' tests/docs

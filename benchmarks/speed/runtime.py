@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks/speed/runtime.py [--quick] [--neuralforecast PYTHON]
 
 1. `lstmkit bench runtime`: one stream and a thousand, through Python, in one run with its peers.
-2. C++ without Python: the exported header of an LSTM with one input and a linear layer to one output,
+2. C++ without Python: the exported header of an LSTM with one input and a linear layer to one,
    compiled with -O3 -march=native, beside what RTNeural publishes for the same sizes.
 3. One series through the forecaster, from a frame to a frame of quantiles; and neuralforecast's own
    LSTM on the same series in an environment that has it, named by --neuralforecast.

@@ -79,7 +79,9 @@ def compiled(folder: Path, programs: dict[str, tuple[Program, Any, Any]]) -> Com
 def exports(name: str, header: str, point: EntryPoint) -> str:
     """Functions of one header that can be found in a library."""
     parts = [kind for kind in ("state", "work") if f"}} {name}_{kind};" in header]
-    places = {kind: f"({name}_{kind} *)(room{_after(name, parts[:k])})" for k, kind in enumerate(parts)}
+    places = {
+        kind: f"({name}_{kind} *)(room{_after(name, parts[:k])})" for k, kind in enumerate(parts)
+    }
     arguments = [places[kind] for kind in parts]
     arguments += [f"p[{k}]" for k in range(len(point.inputs) + len(point.outputs))]
     return EXPORTS.format(

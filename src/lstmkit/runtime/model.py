@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections import OrderedDict
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -49,7 +48,7 @@ class Model:
         self.program = program
         self.kind = program.kind
         self.state_size = state_size(program)
-        self._plans: OrderedDict[tuple[str, Sizes], Plan | None] = OrderedDict()
+        self._plans: dict[tuple[str, Sizes], Plan | None] = {}  # replaced, never changed
         self._planning = threading.Lock()
 
     def run(
@@ -115,13 +114,13 @@ class Model:
     def plan(self, point: EntryPoint, given: Mapping[str, Array]) -> Plan | None:
         """What runs these inputs natively; None where numpy has to."""
         key = (point.name, sizes(point, given))
-        if key not in self._plans:
-            with self._planning:
-                if key not in self._plans:
-                    self._plans[key] = self._planned(point, key[1])
-                if len(self._plans) > MOST_PLANS:
-                    self._plans.popitem(last=False)
-        return self._plans.get(key)
+        plans = self._plans
+        if key in plans:
+            return plans[key]
+        with self._planning:
+            found = self._planned(point, key[1])
+            self._plans = {**dict(list(self._plans.items())[1 - MOST_PLANS :]), key: found}
+        return found
 
     def _planned(self, point: EntryPoint, found: Sizes) -> Plan | None:
         try:

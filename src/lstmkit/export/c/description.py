@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
+
 import lstmkit
 from lstmkit.export.c.signature import Parameter, Signature
-from lstmkit.export.c.text import identifier, indented
+from lstmkit.export.c.text import WIDTH, identifier, indented
 from lstmkit.lowprecision import dtype_of
 from lstmkit.program import EntryPoint, Program
 
@@ -27,13 +29,14 @@ def description(program: Program, point: EntryPoint, signature: Signature) -> st
 
 def _origin(program: Program, point: EntryPoint) -> list[str]:
     weights = sum(w.size for w in program.weights.values())
-    window = f", over the last {program.window} rows" if program.window else ""
-    return [
+    window = f" over the last {program.window} rows" if program.window else ""
+    return wrap(
         f"Written by lstmkit {lstmkit.__version__}: a {program.kind} model{window}, entry point "
-        f"{identifier(point.name)}, batch 1.",
-        f"Its weights, {weights} in the model in {dtype_of(program)}, are here as constants. C99",
-        "and C++; no library, no allocation, no global state. Compile it with optimisation.",
-    ]
+        f"{identifier(point.name)}, batch 1. The weights are the model's own, {weights} numbers, "
+        f"matrices in {dtype_of(program)}. C99 and C++; no library, no allocation, no global "
+        "state. Compile it with optimisation.",
+        WIDTH - len(" * "),
+    )
 
 
 def _sizes(signature: Signature) -> list[str]:
@@ -47,13 +50,20 @@ def _sizes(signature: Signature) -> list[str]:
 
 
 def _rules(signature: Signature) -> list[str]:
-    found = ["Arrays are whole and in C order. An output may not share memory with another array,"]
-    found += ["an input may not change during the call."]
+    name = signature.name
+    found = ["Arrays are whole and in C order, and share no memory with another that is written."]
     if signature.slots:
-        found += [f"{signature.name}_step carries the state on: a struct for every stream."]
+        found += [f"{name}_step carries the state on: one {name}_state for every stream."]
     if signature.work:
-        found += [f"{signature.name}_work is working memory: one for every thread, of no content."]
-    return found
+        found += [f"{name}_work is room to work in: one for every thread, of any content."]
+    return [*found, *_outside(signature)]
+
+
+def _outside(signature: Signature) -> list[str]:
+    """What becomes of whole numbers that mean nothing; `Program.run` raises there."""
+    if all(p.ctype == "float" for p in signature.inputs):
+        return []
+    return ["An index outside its table gives NaN, a length outside the sequence is cut to it."]
 
 
 def _example(signature: Signature) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from lstmkit.errors import UserError
 from lstmkit.export.c import elementwise, matrices, recurrence, reductions, shapes
-from lstmkit.export.c.arithmetic import RESTRICT, helpers, renamed
+from lstmkit.export.c.arithmetic import helpers
 from lstmkit.export.c.description import description
 from lstmkit.export.c.elementwise import Writer
 from lstmkit.export.c.layout import LARGEST_STACK, Call, Sheet, Value, slots_of, type_of
@@ -181,7 +181,6 @@ def _assembled(sheet: Sheet, signature: Signature) -> str:
         description(sheet.program, sheet.point, signature),
         f"#ifndef {guard}\n#define {guard}\n\n#include <stdint.h>\n#include <string.h>\n",
         signature.macros(),
-        renamed(RESTRICT, sheet.name),
         signature.types(),
         sheet.constants_text(),
         helpers(sheet.helpers, sheet.name).lstrip("\n"),

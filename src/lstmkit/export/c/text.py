@@ -22,7 +22,8 @@ dynamic_cast explicit export false friend mutable namespace new noexcept not not
 or or_eq private protected public reinterpret_cast requires static_assert static_cast template this
 thread_local throw true try typeid typename using virtual wchar_t xor xor_eq"""
 _MACHINE = "main memcpy memset NULL errno stdin stdout stderr linux unix i386 near far"
-_OWN = """state work i j k l i4 i5 i6 i7 i8 i9 r t n c f g o cell in out row length largest whole seen count inside"""
+_OWN = """state work i j k l i4 i5 i6 i7 i8 i9 r t n c f g o cell in
+out row length largest whole seen count inside"""
 RESERVED = frozenset(f"{_C} {_CPP} {_MACHINE} {_OWN}".split())
 LOOPS = "ijkl"
 
@@ -147,6 +148,16 @@ def indented(lines: Iterable[str]) -> str:
     found, depth = [], 0
     for line in lines:
         depth -= line.startswith("}")
-        found.append((INDENT * depth + line).rstrip())
+        found += _wrapped(line, INDENT * depth)
         depth += line.count("{") - line.count("}") + line.startswith("}")
     return "\n".join(found) + "\n"
+
+
+def _wrapped(line: str, indent: str) -> list[str]:
+    """A line of code as several where it is too long, broken after commas."""
+    found, more = [], INDENT
+    while len(indent) + len(line) > WIDTH and ", " in line[: WIDTH - len(indent)]:
+        cut = line.rindex(", ", 0, WIDTH - len(indent)) + 1
+        found.append(indent + line[:cut])
+        line, indent, more = line[cut + 1 :], indent + more, ""
+    return [*found, (indent + line).rstrip()]
