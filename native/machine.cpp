@@ -264,9 +264,9 @@ void instance_norm(const Instruction& i, int64_t B, const float* x, const float*
     }
 }
 
-// numbers: indices of a sample, rows, width.
+// numbers: which table, indices of a sample, rows, width.
 void embedding(const int64_t* n, int64_t B, const float* indices, const float* table, float* out) {
-    const int64_t count = n[0] * B, rows = n[1], width = n[2];
+    const int64_t count = n[1] * B, rows = n[2], width = n[3];
     for (int64_t k = 0; k < count; k++) {
         if (!(indices[k] >= 0 && indices[k] < static_cast<float>(rows)))
             throw std::invalid_argument("an index is outside the embedding");
@@ -297,53 +297,68 @@ void read_port(const Port& port, const void* from, float* to, int64_t B) {
 
 // --- the machine ----------------------------------------------------------------------------------
 
-struct Machine::Packed {
-    PackedSource source;  // its pointers are good during construction only
-    std::unique_ptr<char, void (*)(char*)> memory{nullptr, release};
-};
+namespace {
+
+float* panel_for(const Kernels& kernels, Buffer& buffer, int64_t k) {
+    return buffer.take(kernels.panel_floats(k));
+}
+
+}  // namespace
+
+Packed::Packed(const Shape& s, Precision p, const Weights<const float>& weights,
+               const Scales& scales)
+    : shape(s), precision(p) {
+    Buffer panel;
+    float* room = panel_for(kernels(), panel, std::max({s.I, s.P, s.H}));
+    memory_ = allocate(static_cast<size_t>(kernels().packed_bytes(s, p)));
+    kernels().pack(s, p, weights, scales, memory_, room);
+}
+
+Packed::Packed(const LinearShape& s, const LinearWeights& weights)
+    : precision(s.precision), linear(s) {
+    Buffer panel;
+    float* room = panel_for(kernels(), panel, s.K);
+    memory_ = allocate(static_cast<size_t>(kernels().linear_bytes(s)));
+    kernels().pack_linear(s, weights, memory_, room);
+}
+
+Packed::Packed(const float* table, int64_t size) {
+    const size_t bytes = static_cast<size_t>(size) * sizeof(float);
+    memory_ = allocate(bytes);
+    memcpy(memory_, table, bytes);
+}
+
+Packed::~Packed() { release(memory_); }
+
+double Packed::work() const {
+    const Shape& s = shape;
+    return double(linear.K * linear.N + 4 * s.H * (s.I + s.P) + (s.projected ? s.P * s.H : 0));
+}
 
 Machine::Machine(int64_t arena_size, std::vector<float> constants, std::vector<Instruction> code,
-                 const std::vector<PackedSource>& packed, std::vector<Port> inputs,
+                 std::vector<std::shared_ptr<const Packed>> packed, std::vector<Port> inputs,
                  std::vector<Port> outputs, std::vector<SlotPlace> slots, int64_t state_size)
     : kernels_(kernels()),
       arena_size_(arena_size),
       state_size_(state_size),
       constants_(std::move(constants)),
       code_(std::move(code)),
+      packed_(std::move(packed)),
       inputs_(std::move(inputs)),
       outputs_(std::move(outputs)),
       slots_(std::move(slots)) {
-    for (const PackedSource& source : packed) {
-        const int64_t widest = source.cell
-                                   ? std::max({source.shape.I, source.shape.P, source.shape.H})
-                                   : source.linear.K;
-        Buffer panel;
-        float* room = panel.take(kernels_.panel_floats(widest));
-        Packed& p = packed_.emplace_back();
-        p.source = source;
-        if (source.cell) {
-            p.memory.reset(allocate(static_cast<size_t>(
-                kernels_.packed_bytes(source.shape, source.precision))));
-            kernels_.pack(source.shape, source.precision, source.weights, source.scales,
-                          p.memory.get(), room);
-        } else {
-            p.memory.reset(allocate(static_cast<size_t>(kernels_.linear_bytes(source.linear))));
-            kernels_.pack_linear(source.linear, source.linear_weights, p.memory.get(), room);
+    for (const Instruction& i : code_)
+        switch (i.operation) {
+            case Operation::linear:
+            case Operation::lstm:
+                work_ += packed_[static_cast<size_t>(i.numbers[0])]->work() * double(i.numbers[1]);
+                break;
+            case Operation::cell:
+                work_ += packed_[static_cast<size_t>(i.numbers[0])]->work();
+                break;
+            default: break;
         }
-    }
-    for (const Instruction& i : code_) {
-        if (i.operation == Operation::linear) {
-            const LinearShape& s = packed_[static_cast<size_t>(i.numbers[0])].source.linear;
-            work_ += double(s.K * s.N * i.numbers[1]);
-        }
-        if (i.operation != Operation::cell && i.operation != Operation::lstm) continue;
-        const Shape& s = packed_[static_cast<size_t>(i.numbers[0])].source.shape;
-        const double steps = i.operation == Operation::lstm ? double(i.numbers[1]) : 1;
-        work_ += steps * double(4 * s.H * (s.I + s.P) + (s.projected ? s.P * s.H : 0));
-    }
 }
-
-Machine::~Machine() = default;
 
 void Machine::run(int64_t B, const void* const* inputs, float* const* states,
                   float* const* outputs) const {
@@ -383,12 +398,15 @@ void Machine::perform(const Instruction& i, int64_t B, float* arena) const {
         case Operation::layer_norm: return layer_norm(i, B, in(0), in(1), in(2), out(0));
         case Operation::instance_norm:
             return instance_norm(i, B, in(0), in(1), out(0), out(1), out(2));
-        case Operation::embedding: return embedding(n, B, in(0), in(1), out(0));
+        case Operation::embedding: {
+            const void* table = packed_[static_cast<size_t>(n[0])]->memory();
+            return embedding(n, B, in(0), static_cast<const float*>(table), out(0));
+        }
         case Operation::linear: {
-            const Packed& p = packed_[static_cast<size_t>(n[0])];
+            const Packed& p = *packed_[static_cast<size_t>(n[0])];
             const int64_t rows = n[1] * B;
-            float* scratch = memory().scratch.take(kernels_.linear_scratch(p.source.linear, rows));
-            return kernels_.linear({p.source.linear, p.memory.get(), scratch, rows, in(0), out(0)});
+            float* scratch = memory().scratch.take(kernels_.linear_scratch(p.linear, rows));
+            return kernels_.linear({p.linear, p.memory(), scratch, rows, in(0), out(0)});
         }
         case Operation::cell: return perform_cell(i, B, arena);
         case Operation::lstm: return perform_lstm(i, B, arena);
@@ -398,12 +416,12 @@ void Machine::perform(const Instruction& i, int64_t B, float* arena) const {
 
 // numbers: which weights. in: x, h, c; out: h, c.
 void Machine::perform_cell(const Instruction& i, int64_t B, float* arena) const {
-    const Packed& p = packed_[static_cast<size_t>(i.numbers[0])];
+    const Packed& p = *packed_[static_cast<size_t>(i.numbers[0])];
     Step call;
-    call.shape = p.source.shape;
+    call.shape = p.shape;
     call.shape.B = B;
-    call.precision = p.source.precision;
-    call.packed = p.memory.get();
+    call.precision = p.precision;
+    call.packed = p.memory();
     call.scratch = memory().scratch.take(kernels_.scratch_floats(call.shape));
     call.x = at(i.in[0], B, arena);
     call.h = at(i.in[1], B, arena);
@@ -417,8 +435,8 @@ void Machine::perform_cell(const Instruction& i, int64_t B, float* arena) const 
 // Step by step, as the packed weights are there already; a sample beyond its length is left out of
 // the step by running it and taking back its old state.
 void Machine::perform_lstm(const Instruction& i, int64_t B, float* arena) const {
-    const Packed& p = packed_[static_cast<size_t>(i.numbers[0])];
-    const int64_t T = i.numbers[1], I = p.source.shape.I, H = p.source.shape.H, P = p.source.shape.P;
+    const Packed& p = *packed_[static_cast<size_t>(i.numbers[0])];
+    const int64_t T = i.numbers[1], I = p.shape.I, H = p.shape.H, P = p.shape.P;
     const float *x = at(i.in[0], B, arena), *lengths = at(i.in[3], B, arena);
     const float* resets = at(i.in[4], B, arena);
     float *y = arena + i.out[0].offset * B, *h = arena + i.out[1].offset * B,
@@ -435,10 +453,10 @@ void Machine::perform_lstm(const Instruction& i, int64_t B, float* arena) const 
     begin(i.in[1], h, P);
     begin(i.in[2], c, H);
     Step call;
-    call.shape = p.source.shape;
+    call.shape = p.shape;
     call.shape.B = B;
-    call.precision = p.source.precision;
-    call.packed = p.memory.get();
+    call.precision = p.precision;
+    call.packed = p.memory();
     call.scratch = memory().scratch.take(kernels_.scratch_floats(call.shape));
     float* rows = memory().sequence.take(B * (I + P + H));
     float *old_h = rows + B * I, *old_c = old_h + B * P;
@@ -453,8 +471,8 @@ void Machine::perform_lstm(const Instruction& i, int64_t B, float* arena) const 
             }
     };
     for (int64_t s = 0; s < T; s++) {
-        const int64_t t = p.source.shape.reverse ? T - 1 - s : s;
-        if (!p.source.shape.reverse) cut(t);
+        const int64_t t = p.shape.reverse ? T - 1 - s : s;
+        if (!p.shape.reverse) cut(t);
         for (int64_t b = 0; b < B; b++)
             memcpy(rows + b * I, x + (b * T + t) * I, static_cast<size_t>(I) * sizeof(float));
         if (lengths) {
@@ -472,7 +490,7 @@ void Machine::perform_lstm(const Instruction& i, int64_t B, float* arena) const 
             memcpy(h + b * P, old_h + b * P, static_cast<size_t>(P) * sizeof(float));
             memcpy(c + b * H, old_c + b * H, static_cast<size_t>(H) * sizeof(float));
         }
-        if (p.source.shape.reverse) cut(t);
+        if (p.shape.reverse) cut(t);
     }
 }
 

@@ -27,7 +27,7 @@ enum class Operation : int32_t {
     sort,           // the last axis, ascending, NaN last
     layer_norm,     // the last axis; y weight, z bias
     instance_norm,  // x, mask y; out, mean, scale
-    embedding,      // rows of a constant table
+    embedding,      // rows of a packed table
     linear,
     cell,           // one step of an LSTM: x, h, c; new h, new c
     lstm,           // a sequence: x, h0, c0, lengths, resets; y, h, c
@@ -51,15 +51,25 @@ struct Instruction {
     std::vector<float> factors;
 };
 
-// Weights of a linear operation or a cell, as float32 arrays that live as long as the call.
-struct PackedSource {
-    bool cell;
-    Precision precision;
-    Shape shape;          // of a cell
-    Weights<const float> weights;
-    Scales scales;
-    LinearShape linear;   // of a linear operation
-    LinearWeights linear_weights;
+// Weights of a cell, a linear operation or a table, packed once and shared by machines.
+class Packed {
+  public:
+    // From arrays that live as long as the call. Raise std::bad_alloc.
+    Packed(const Shape&, Precision, const Weights<const float>&, const Scales&);
+    Packed(const LinearShape&, const LinearWeights&);
+    Packed(const float* table, int64_t size);
+    ~Packed();
+    Packed(const Packed&) = delete;
+    Packed& operator=(const Packed&) = delete;
+
+    Shape shape{};  // of a cell
+    Precision precision = Precision::float32;
+    LinearShape linear{};  // of a linear operation
+    const void* memory() const { return memory_; }
+    double work() const;   // multiplications of a step, or of a row
+
+  private:
+    char* memory_;
 };
 
 enum class Element : int32_t { float32, int32, int64, boolean };
@@ -80,9 +90,8 @@ class Machine {
   public:
     // Raises std::bad_alloc.
     Machine(int64_t arena_size, std::vector<float> constants, std::vector<Instruction> code,
-            const std::vector<PackedSource>& packed, std::vector<Port> inputs,
+            std::vector<std::shared_ptr<const Packed>> packed, std::vector<Port> inputs,
             std::vector<Port> outputs, std::vector<SlotPlace> slots, int64_t state_size);
-    ~Machine();
     Machine(const Machine&) = delete;
     Machine& operator=(const Machine&) = delete;
 
@@ -103,7 +112,6 @@ class Machine {
     void execute(int64_t first, int64_t last, int64_t B, float* arena) const;
 
   private:
-    struct Packed;
     const float* at(const Place& p, int64_t B, const float* arena) const {
         return p.offset < 0 ? nullptr : p.constant ? constants_.data() + p.offset
                                                    : arena + p.offset * B;
@@ -116,7 +124,7 @@ class Machine {
     int64_t arena_size_, state_size_;
     std::vector<float> constants_;
     std::vector<Instruction> code_;
-    std::vector<Packed> packed_;
+    std::vector<std::shared_ptr<const Packed>> packed_;
     std::vector<Port> inputs_, outputs_;
     std::vector<SlotPlace> slots_;
     double work_ = 0;

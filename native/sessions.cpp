@@ -1,12 +1,14 @@
 #include "sessions.h"
 
 #include <nanobind/stl/pair.h>
+#include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <memory>
 #include <stdexcept>
 #include <tuple>
 
@@ -59,29 +61,36 @@ std::vector<Instruction> code_of(const std::vector<InstructionTuple>& given) {
     return found;
 }
 
-// (precision, (I, H, P, projected, reverse) or (K, N), weights, scales), addresses of float32
-// arrays: a cell's ih, hh, bias_ih, bias_hh, hr and ih, hh, hr; a linear operation's weight, bias and
-// weight.
-using PackedTuple = std::tuple<int, std::vector<int64_t>, std::vector<Address>,
-                               std::vector<Address>>;
+const float* floats_at(Address a) { return reinterpret_cast<const float*>(a); }
 
-PackedSource packed_of(const PackedTuple& given) {
-    const auto& [precision, n, weights, scales] = given;
-    const auto at = [](Address a) { return reinterpret_cast<const float*>(a); };
-    PackedSource found{};
-    found.precision = static_cast<Precision>(precision);
-    found.cell = n.size() == 5;
-    if (found.cell) {
-        found.shape = {1, 1, n[0], n[1], n[2], n[3] != 0, n[4] != 0};
-        found.weights = {at(weights[0]), at(weights[1]), at(weights[2]), at(weights[3]),
-                         at(weights[4])};
-        found.scales = {at(scales[0]), at(scales[1]), at(scales[2])};
-    } else {
-        found.linear = {n[0], n[1], found.precision};
-        found.linear_weights = {at(weights[0]), at(weights[1]), at(scales[0])};
-    }
-    return found;
+// All addresses are of float32 arrays, 0 for none.
+using Addresses = std::vector<Address>;
+
+// sizes: I, H, P, projected, reverse; weights: ih, hh, bias_ih, bias_hh, hr; scales: ih, hh, hr.
+std::shared_ptr<const Packed> packed_cell(int precision, const std::vector<int64_t>& n,
+                                          const Addresses& weights, const Addresses& scales) {
+    const auto w = [&](size_t k) { return floats_at(weights[k]); };
+    const auto s = [&](size_t k) { return floats_at(scales[k]); };
+    return std::make_shared<const Packed>(
+        Shape{1, 1, n[0], n[1], n[2], n[3] != 0, n[4] != 0}, static_cast<Precision>(precision),
+        Weights<const float>{w(0), w(1), w(2), w(3), w(4)}, Scales{s(0), s(1), s(2)});
 }
+
+// sizes: K, N; weights: weight, bias; scales: weight.
+std::shared_ptr<const Packed> packed_linear(int precision, const std::vector<int64_t>& n,
+                                            const Addresses& weights, const Addresses& scales) {
+    return std::make_shared<const Packed>(
+        LinearShape{n[0], n[1], static_cast<Precision>(precision)},
+        LinearWeights{floats_at(weights[0]), floats_at(weights[1]), floats_at(scales[0])});
+}
+
+// sizes: how many numbers; weights: the table.
+std::shared_ptr<const Packed> packed_table(int, const std::vector<int64_t>& n,
+                                           const Addresses& weights, const Addresses&) {
+    return std::make_shared<const Packed>(floats_at(weights[0]), n[0]);
+}
+
+using SharedWeights = std::vector<std::shared_ptr<const Packed>>;
 
 // (offset, size, element)
 using PortTuple = std::tuple<int64_t, int64_t, int>;
@@ -120,19 +129,13 @@ struct BoundMachine {
     nb::object make_output;
 
     BoundMachine(int64_t arena_size, const std::vector<std::pair<Address, int64_t>>& constants,
-                 const std::vector<InstructionTuple>& code, const std::vector<PackedTuple>& packed,
+                 const std::vector<InstructionTuple>& code, const SharedWeights& packed,
                  const std::vector<PortTuple>& inputs,
                  const std::vector<std::pair<int64_t, int64_t>>& outputs,
                  const std::vector<SlotTuple>& slots, int64_t state_size, nb::object make_output)
-        : machine(arena_size, constants_of(constants), code_of(code), sources(packed),
-                  ports_of(inputs), output_ports(outputs), slots_of(slots), state_size),
+        : machine(arena_size, constants_of(constants), code_of(code), packed, ports_of(inputs), output_ports(outputs), slots_of(slots), state_size),
           make_output(std::move(make_output)) {}
 
-    static std::vector<PackedSource> sources(const std::vector<PackedTuple>& given) {
-        std::vector<PackedSource> found;
-        for (const PackedTuple& p : given) found.push_back(packed_of(p));
-        return found;
-    }
     static std::vector<Port> output_ports(const std::vector<std::pair<int64_t, int64_t>>& given) {
         std::vector<Port> found;
         for (const auto& [offset, size] : given) found.push_back({offset, size, Element::float32});
@@ -334,9 +337,13 @@ void execute(const BoundMachine& bound, int64_t first, int64_t last, int64_t B, 
 }  // namespace
 
 void bind_runtime(nb::module_& m) {
+    nb::class_<Packed>(m, "Packed", "Weights that machines share: native/machine.h.");
+    m.def("packed_cell", &packed_cell);
+    m.def("packed_linear", &packed_linear);
+    m.def("packed_table", &packed_table);
     nb::class_<BoundMachine>(m, "Machine", "One entry point of a program: native/machine.h.")
         .def(nb::init<int64_t, const std::vector<std::pair<Address, int64_t>>&,
-                      const std::vector<InstructionTuple>&, const std::vector<PackedTuple>&,
+                      const std::vector<InstructionTuple>&, const SharedWeights&,
                       const std::vector<PortTuple>&,
                       const std::vector<std::pair<int64_t, int64_t>>&,
                       const std::vector<SlotTuple>&, int64_t, nb::object>(),

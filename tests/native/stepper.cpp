@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <new>
 #include <vector>
 
@@ -44,16 +45,14 @@ int main(int, char** arguments) {
     for (size_t k = 0; k < weights.size(); k++) weights[k] = float(int(k * 7919 % 255)) - 127;
     if (precision != Precision::int8)
         for (float& w : weights) w /= 128.0f * static_cast<float>(H);
-    PackedSource source{};
-    source.cell = true;
-    source.precision = precision;
-    source.shape = {1, 1, H, H, H, false, false};
-    source.weights = {weights.data(), weights.data(), bias.data(), bias.data(), nullptr};
-    source.scales = {scale.data(), scale.data(), nullptr};
+    const auto packed = std::make_shared<const Packed>(
+        Shape{1, 1, H, H, H, false, false}, precision,
+        Weights<const float>{weights.data(), weights.data(), bias.data(), bias.data(), nullptr},
+        Scales{scale.data(), scale.data(), nullptr});
     const int64_t size = (H + 15) / 16 * 16;
     const Instruction cell{Operation::cell, {{0, false}, {size, false}, {2 * size, false}},
                            {{3 * size, false}, {4 * size, false}}, {0}, {}};
-    const Machine machine(5 * size, {}, {cell}, {source}, {{0, H, Element::float32}},
+    const Machine machine(5 * size, {}, {cell}, {packed}, {{0, H, Element::float32}},
                           {{3 * size, H, Element::float32}},
                           {{0, H, size, 3 * size}, {H, H, 2 * size, 4 * size}}, 2 * H);
     std::vector<float> state(static_cast<size_t>(2 * H)), x(static_cast<size_t>(H), 0.5f), y(x);

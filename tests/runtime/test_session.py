@@ -304,6 +304,14 @@ def test_plans_of_many_lengths_do_not_pile_up() -> None:
     assert model.run("sequence", {"x": sequences(1, 59)})[0]["y"].shape == (1, 59, HIDDEN)
 
 
+def test_plans_of_all_lengths_share_their_weights() -> None:
+    model = runtime.load(program("deep"))
+    model.session().step(ROWS[0])
+    for steps in (3, 9, 27):
+        model.run("sequence", {"x": sequences(1, steps)})
+    assert len(model._packed) == 2 * 3  # three layers, stepped and in sequence
+
+
 def test_without_the_native_engine_numpy_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     p = program("deep")
     wanted = runtime.load(p).session().run(ROWS)

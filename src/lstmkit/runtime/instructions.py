@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lstmkit.engine import NATIVE
 from lstmkit.lowprecision import BFloat16, Int8
 from lstmkit.operations import Array
 from lstmkit.recurrence import cell_sizes
@@ -54,8 +55,8 @@ class Code:
         default_factory=list
     )
     constants: list[Array] = field(default_factory=list)
-    packed: list[tuple[int, list[int], list[int], list[int]]] = field(default_factory=list)
-    arrays: list[Array] = field(default_factory=list)  # that `packed` points to
+    packed: list[Any] = field(default_factory=list)
+    shared: dict[Any, Any] = field(default_factory=dict)  # packed weights of all plans of a model
     arena: int = 0
     stored: int = 0
 
@@ -90,12 +91,30 @@ class Code:
         self.instructions.append((operation, places, results, list(numbers), list(factors)))
         return True
 
-    def address(self, array: Any) -> int:
-        """Of a float32 copy that is kept until the machine is made; 0 for None."""
-        if array is None:
-            return 0
-        self.arrays.append(np.ascontiguousarray(array, np.float32))
-        return self.arrays[-1].ctypes.data
+    def pack(
+        self, kind: str, precision: str, sizes: Sequence[int], weights: Any, scales: Any
+    ) -> int:
+        """Packed weights, those of another plan where they are the same arrays; their number.
+
+        Args:
+            kind: `cell`, `linear` or `table`, of native/sessions.cpp.
+            precision: of PRECISIONS.
+            sizes, weights, scales: as there; arrays or None.
+        """
+        key = (kind, *sizes, *map(id, weights))
+        if key not in self.shared:
+            arrays = [_floats(a) for a in (*weights, *scales)]
+            addresses = [0 if a is None else a.ctypes.data for a in arrays]
+            n = len(weights)
+            make = getattr(NATIVE, f"packed_{kind}")
+            found = make(PRECISIONS[precision], list(sizes), addresses[:n], addresses[n:])
+            self.shared[key] = (found, weights)  # the arrays stay: their ids are theirs
+        self.packed.append(self.shared[key][0])
+        return len(self.packed) - 1
+
+
+def _floats(array: Any) -> Array | None:
+    return None if array is None else np.ascontiguousarray(array, np.float32)
 
 
 Inputs = Mapping[str, Value]
@@ -262,7 +281,8 @@ def _embedding(code: Code, i: Inputs, o: Mapping[str, Value], a: Mapping[str, An
     if table.constant is None or len(table.constant) >= LARGEST_EXACT:
         return False
     rows, width = table.shape
-    return code.emit(EMBEDDING, [indices, table], [o["y"]], [indices.size, rows, width])
+    number = code.pack("table", "float32", [rows * width], [table.constant], [])
+    return code.emit(EMBEDDING, [indices], [o["y"]], [number, indices.size, rows, width])
 
 
 def numbers_of(matrix: Any) -> tuple[Any, Any, str]:
@@ -280,9 +300,9 @@ def _linear(code: Code, i: Inputs, o: Mapping[str, Value], a: Mapping[str, Any])
     numbers, scale, precision = numbers_of(weight.constant)
     if precision == "int8" and K > LONGEST_INT8:
         return False
-    arrays = [code.address(numbers), code.address(bias and bias.constant)]
-    code.packed.append((PRECISIONS[precision], [K, N], arrays, [code.address(scale)]))
-    return code.emit(LINEAR, [x], [o["y"]], [len(code.packed) - 1, x.size // K])
+    arrays = [numbers, None if bias is None else bias.constant]
+    number = code.pack("linear", precision, [K, N], arrays, [scale])
+    return code.emit(LINEAR, [x], [o["y"]], [number, x.size // K])
 
 
 PLAIN = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
@@ -301,10 +321,8 @@ def _pack_cell(code: Code, i: Inputs, a: Mapping[str, Any]) -> int | None:
     if len(precisions) > 1 or max(inputs, H, P) > LONGEST_INT8:
         return None
     shape = [inputs, H, P, int("weight_hr" in i), int(a.get("reverse", False))]
-    addresses = [code.address(numbers) for numbers, _, _ in parts]
-    scales = [code.address(parts[k][1]) for k in (0, 1, 4)]
-    code.packed.append((PRECISIONS[precisions.pop()], shape, addresses, scales))
-    return len(code.packed) - 1
+    scales = [parts[k][1] for k in (0, 1, 4)]
+    return code.pack("cell", precisions.pop(), shape, [p[0] for p in parts], scales)
 
 
 def _cell(code: Code, i: Inputs, o: Mapping[str, Value], a: Mapping[str, Any]) -> bool:

@@ -49,6 +49,7 @@ class Model:
         self.kind = program.kind
         self.state_size = state_size(program)
         self._plans: dict[tuple[str, Sizes], Plan | None] = {}  # replaced, never changed
+        self._packed: dict[object, object] = {}  # weights that all plans share
         self._planning = threading.Lock()
 
     def run(
@@ -124,7 +125,7 @@ class Model:
 
     def _planned(self, point: EntryPoint, found: Sizes) -> Plan | None:
         try:
-            return Plan(self.program, point, found)
+            return Plan(self.program, point, found, self._packed)
         except Unplanned:
             return None
 

@@ -48,11 +48,13 @@ class Plan:
         inputs, outputs: shapes of a sample, by name.
     """
 
-    def __init__(self, program: Program, point: EntryPoint, sizes: Sizes) -> None:
+    def __init__(
+        self, program: Program, point: EntryPoint, sizes: Sizes, shared: dict[Any, Any]
+    ) -> None:
         if NATIVE is None:
             raise Unplanned("the native engine is not there")
         _check(program, point)
-        self._code, self._values = Code(), dict[str, Value]()
+        self._code, self._values = Code(shared=shared), dict[str, Value]()
         self._steps: list[Step] = []
         self._bind(program, point, dict(sizes))
         for operation in point.operations:
@@ -167,7 +169,6 @@ class Plan:
             state,
             self._make_output(),
         )
-        code.arrays.clear()
         code.constants.clear()
         return machine
 
