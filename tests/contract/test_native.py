@@ -238,7 +238,7 @@ def test_bits_of_a_sample_do_not_depend_on_its_batch() -> None:
 
 
 def test_bits_of_a_stream_are_those_of_the_whole() -> None:
-    """In chunks and single steps; with packed weights: tests/runtime/test_parity.py."""
+    """In chunks and single steps; with packed weights: tests/runtime/test_everywhere.py."""
     a = arguments(23, 6, 11, 20, 12)
     whole = native.forward(a, CellOptions(), True)
     h, c = a.h0, a.c0
