@@ -32,6 +32,23 @@ def test_figures_of_the_readme_are_those_of_the_results():
     assert f"{found['fit_seconds']:.0f} s of training" in README
 
 
+def test_figures_of_the_runtime_are_those_of_the_results():
+    found = json.loads((ROOT / "benchmarks" / "results" / "runtime.json").read_text())
+    rows = {(r["hidden"], r["batch"], r["dtype"]): r for r in found["rows"]}
+    for cells in (32, 64, 128, 256):
+        plain = rows[cells, 1, "float32"]
+        ours = [rows[cells, 1, d]["lstmkit_us"] for d in ("float32", "bfloat16", "int8")]
+        peers = [plain["onnxruntime_us"], plain["torch_us"]]
+        texts = [f"{us:.1f} us" for us in ours] + [f"{us:.0f} us" for us in peers]
+        assert f"| {cells} cells | {' | '.join(texts)} |" in README
+    many = rows[64, 1000, "float32"]
+    assert f"together: {many['lstmkit_us'] / 1000:.2f} ms" in README
+    assert f"LSTMCell` {many['torch_us'] / 1000:.2f} ms" in README
+    for row in found["without_python"]:
+        assert f"{row['c_us']:.2f} us" in README
+    assert found["machine"]["command"] in README and found["machine"]["date"][:10] in README
+
+
 def test_links_of_the_readme_lead_somewhere():
     links = re.findall(r"\]\(((?!http)[^)#]+)\)", README)
     assert links
