@@ -155,11 +155,8 @@ class Core {
     Core& operator=(const Core&) = delete;
 
     float* state() const { return state_; }
-    nb::bytes get() const { return nb::bytes(state_, bytes()); }
-    void set(const nb::bytes& state) {
-        if (state.size() != bytes()) throw std::invalid_argument("a state of another size");
-        memcpy(state_, state.c_str(), bytes());
-    }
+    nb::bytes get();
+    void set(const nb::bytes& state);
     bool seize() { return !busy_.exchange(true, std::memory_order_acquire); }
     void free() { busy_.store(false, std::memory_order_release); }
 
@@ -232,6 +229,17 @@ class FloatView {
     Py_buffer view_;
     bool held_ = false;
 };
+
+nb::bytes Core::get() {
+    const SeizedOne mine(this);
+    return nb::bytes(state_, bytes());
+}
+
+void Core::set(const nb::bytes& state) {
+    if (state.size() != bytes()) throw std::invalid_argument("a state of another size");
+    const SeizedOne mine(this);
+    memcpy(state_, state.c_str(), bytes());
+}
 
 // One step where input and output are one vector of float32 each; None, nothing done, where they
 // are not: the caller then finds out why.

@@ -63,6 +63,14 @@ def test_run_is_the_steps_and_leaves_the_state_there() -> None:
     assert bits(one.step(ROWS[0]), other.step(ROWS[0]))
 
 
+@pytest.mark.parametrize("variant", ["plain", "layer_norm"])
+def test_no_steps_are_no_answers(variant: str) -> None:
+    session = runtime.load(program(variant)).session()
+    before = session.save()
+    assert session.run(ROWS[:0]).shape == (0, HIDDEN)
+    assert session.save() == before
+
+
 def test_out_takes_the_answer_in_place() -> None:
     model = runtime.load(program("plain"))
     one, other, out = model.session(), model.session(), np.full(HIDDEN, np.nan, np.float32)
@@ -276,10 +284,11 @@ def test_threads_with_sessions_of_their_own(hidden: int) -> None:
             assert bits(found, expected)
 
 
-def test_one_session_in_two_threads_is_refused() -> None:
-    model = runtime.load(program("plain", hidden_size=300))
+@pytest.mark.parametrize(("variant", "steps"), [("plain", 4000), ("layer_norm", 800)])
+def test_one_session_in_two_threads_is_refused(variant: str, steps: int) -> None:
+    model = runtime.load(program(variant, hidden_size=300))
     session, errors = model.session(), []
-    xs = sequences(1, 4000)[0]
+    xs = sequences(1, steps)[0]
 
     def work() -> None:
         try:

@@ -66,9 +66,10 @@ def test_save_restore_and_clone() -> None:
         {"x": ROWS[:2], "gain": np.ones(2)},
         {"x": ROWS[0], "gain": np.ones(3)},
         {"x": ROWS[0], "gain": np.ones(2), "z": 1},
+        {"x": np.array(["a", "b"]), "gain": np.ones(2)},
         ROWS[0],
     ],
-    ids=["missing", "two rows", "wide", "unknown", "one array"],
+    ids=["missing", "two rows", "wide", "unknown", "text", "one array"],
 )
 def test_bad_rows_change_nothing(row: object) -> None:
     session = runtime.load(program()).session()

@@ -8,8 +8,10 @@ number.
 from __future__ import annotations
 
 import struct
+import threading
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,12 +34,21 @@ Row = Array | Mapping[str, Array]
 
 
 class _NumpyState:
-    """The state where numpy runs the entry point, or a part of it."""
+    """The state where numpy runs the entry point, or a part of it; used as a context, it is one
+    thread's. Raises RuntimeError where it is another's."""
 
-    __slots__ = ("flat",)
+    __slots__ = ("_busy", "flat")
 
     def __init__(self, size: int) -> None:
-        self.flat = np.zeros(size, np.float32)
+        self.flat, self._busy = np.zeros(size, np.float32), threading.Lock()
+
+    def __enter__(self) -> _NumpyState:
+        if not self._busy.acquire(blocking=False):
+            raise RuntimeError("a session is in use by another thread, or given twice")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._busy.release()
 
     def get(self) -> bytes:
         return self.flat.tobytes()
@@ -96,7 +107,8 @@ class Session:
         bound = single(self.model.program.bind(self._point, given))
         plan = self._plan
         if plan is None or not plan.native:
-            return self._along_numpy(bound, steps)
+            with self._core:
+                return self._along_numpy(bound, steps)
         arrays, results = plan.arrays(bound), plan.results(steps)
         try:
             plan.machine.step_along(self._core, steps, addresses(arrays), addresses(results))
@@ -105,13 +117,18 @@ class Session:
         return results
 
     def _along_numpy(self, bound: Mapping[str, Array], steps: int) -> dict[str, Array]:
-        parts = []
+        found = {
+            port.name: np.empty([steps, *(int(n) for n in port.shape[1:])], np.float32)
+            for port in self._point.outputs
+        }
         for t in range(steps):
             row = {name: array[t : t + 1] for name, array in bound.items()}
             states = self._core.flat[None].copy()
-            parts.append(_batch(self.model, self._point, self._plan, row, states))
+            answer = _batch(self.model, self._point, self._plan, row, states)
             self._core.flat[:] = states[0]
-        return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+            for name, array in found.items():
+                array[t] = answer[name][0]
+        return found
 
     def save(self) -> bytes:
         """The state: 32 bytes and its own size; for `restore` in any process, of any machine."""
@@ -178,12 +195,13 @@ def step_many(sessions: Sequence[Session], xs: Row, out: Array | None = None) ->
 def _many_numpy(
     model: Model, point: EntryPoint, plan: Plan | None, bound: dict[str, Array], cores: list[Any]
 ) -> dict[str, Array]:
-    if len({id(core) for core in cores}) < len(cores):
-        raise RuntimeError("a session is in use by another thread, or given twice")
-    states = np.stack([core.flat for core in cores])
-    found = _batch(model, point, plan, bound, states)
-    for core, state in zip(cores, states, strict=True):
-        core.flat[:] = state
+    with ExitStack() as held:
+        for core in cores:
+            held.enter_context(core)
+        states = np.stack([core.flat for core in cores])
+        found = _batch(model, point, plan, bound, states)
+        for core, state in zip(cores, states, strict=True):
+            core.flat[:] = state
     return found
 
 

@@ -86,11 +86,15 @@ class WindowSession:
         rows = {}
         for port in self._point.inputs:
             shape = port.shape[2:] if port.name in self._rings else port.shape[1:]
-            array = np.asarray(given[port.name], port.dtype)
-            if array.shape != tuple(shape):
+            array = np.asarray(given[port.name])
+            same_kind = np.can_cast(array.dtype, port.dtype, "same_kind")
+            if array.shape != tuple(shape) or not same_kind:
                 raise ProgramError(
-                    f"input {port.name!r} does not fit", got=str(array.shape), expected=str(shape)
+                    f"input {port.name!r} does not fit",
+                    got=f"{array.dtype} {array.shape}",
+                    expected=f"{port.dtype} {shape}",
                 )
+            array = array.astype(port.dtype, copy=False)
             rows[port.name] = array[None] if port.name in self._rings else array
         return rows
 
