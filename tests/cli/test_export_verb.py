@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,24 @@ def test_fewer_bits_are_measured_and_written(lstmkit, model, sales, tmp_path, dt
     assert info["weights"] == dtype and info["bytes"] == facts["bytes"]
     scored = json.loads(lstmkit("evaluate", output, sales, "--json").stdout)
     assert scored["metrics"]["mase"] == pytest.approx(facts[dtype])
+
+
+def test_onnx_is_compared_and_c_is_named_after_its_file(lstmkit, model, tmp_path):
+    pytest.importorskip("onnxruntime")
+    found = lstmkit("export", model, "-o", tmp_path / "m.onnx", "--json")
+    assert found.exit_code == 0, found.stderr
+    assert json.loads(found.stdout)["largest_difference"] < 1e-5
+    found = lstmkit("export", model, "-o", tmp_path / "week-ahead.h")
+    assert found.exit_code == 0, found.stderr
+    assert "week_ahead_step(" in (tmp_path / "week-ahead.h").read_text()
+    assert {p.name for p in tmp_path.iterdir()} == {"m.onnx", "week-ahead.h"}
+
+
+def test_a_missing_extra_is_named(lstmkit, model, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    found = lstmkit("export", model, "-o", tmp_path / "m.onnx")
+    assert found.exit_code == 2 and "lstmkit[export]" in found.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_too_much_loss_writes_nothing(lstmkit, model, sales, tmp_path, monkeypatch):

@@ -180,7 +180,7 @@ class ForecastStream(Stream):
         steps = int(calendar.grid_index(time[None], self.shape.freq, ring.last[None])[0])
         if steps < 1 or calendar.step_times(ring.last, self.shape.freq, np.array(steps)) != time:
             raise UserError(
-                f"a row of series {id!r} does not follow the last one",
+                f"a row{f' of series {id!r}' if id != () else ''} does not follow the last one",
                 got=f"{time} after {ring.last}",
                 expected=f"a later time on the grid of {self.shape.freq}",
             )
