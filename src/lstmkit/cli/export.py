@@ -54,7 +54,7 @@ def export(
 ) -> None:
     """Write MODEL for other systems.
 
-    Before the file appears, ONNX is run in ONNX Runtime beside the model, and fewer bits are scored.
+    Before the file appears, ONNX is run in ONNX Runtime beside the model; fewer bits are scored.
     """
     console = Console(quiet)
     checks.readable(model)

@@ -197,10 +197,12 @@ def _codes(
             raise UserError(
                 f"row {row} has no id in column {name!r}", hint="name the series or remove the row"
             )
-        columns = columns.with_columns(_whole_ids(columns[name]))
+    single = all(columns[name].n_unique() == 1 for name in ids)
+    columns = columns.head(1) if single else columns
+    columns = columns.with_columns(_whole_ids(columns[name]) for name in ids)
     types = [columns[name].dtype for name in ids]
-    if all(columns[name].n_unique() == 1 for name in ids):  # one series: no join, a third the time
-        return [columns.row(0)], np.zeros(frame.height, np.int64), types
+    if single:  # no join: half the time of a short forecast
+        return columns.rows(), np.zeros(frame.height, np.int64), types
     distinct = columns.unique(maintain_order=True).with_row_index("__code")
     joined = columns.join(distinct, on=ids, how="left", maintain_order="left")
     codes = joined["__code"].to_numpy().astype(np.int64)
