@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -52,6 +53,11 @@ def test_steps_are_those_of_the_program(variant: str) -> None:
         assert apart(session.step(row), wanted["y"][0]) < 1e-6
     for name, value in session.state.items():
         assert apart(value, state[name][0]) < 1e-6
+
+
+def test_the_door_is_lstmkit_runtime() -> None:
+    code = "import lstmkit; assert lstmkit.runtime.load and lstmkit.runtime.step_many"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_run_is_the_steps_and_leaves_the_state_there() -> None:

@@ -80,6 +80,12 @@ def test_bad_rows_change_nothing(row: object) -> None:
     assert session.save() == before
 
 
+def test_windows_do_not_step_together() -> None:
+    session = runtime.load(program()).session()
+    with pytest.raises(ProgramError, match="recurrent"):
+        runtime.step_many([session], ROWS[:1])  # type: ignore[list-item]
+
+
 def test_every_must_be_a_number_of_rows() -> None:
     with pytest.raises(ProgramError, match="1 or more"):
         runtime.load(program()).session(every=0)

@@ -174,6 +174,8 @@ def step_many(sessions: Sequence[Session], xs: Row, out: Array | None = None) ->
     """
     if not sessions:
         raise ProgramError("there are no sessions to step")
+    if not all(isinstance(s, Session) for s in sessions):
+        raise ProgramError("only sessions of recurrent models step together")
     first = sessions[0]
     model, point, plan = first.model, first._point, first._plan
     if any(s.model is not model or s._point is not point for s in sessions):
