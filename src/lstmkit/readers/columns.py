@@ -84,7 +84,7 @@ def parse_numbers(column: pl.Series, separator: str = "") -> np.ndarray:
         numbers = column.cast(pl.Float64)
     else:
         raise UserError(f"column {column.name!r} holds no numbers", got=str(column.dtype))
-    values = numbers.fill_null(np.nan).to_numpy().astype(np.float64, copy=False)
+    values = numbers.to_numpy().astype(np.float64, copy=False)  # null becomes NaN
     infinite = np.isinf(values)
     if infinite.any():
         row = int(np.argmax(infinite))

@@ -26,6 +26,8 @@ from lstmkit.readers.columns import Roles, find_roles, parse_numbers
 from lstmkit.readers.files import load
 from lstmkit.readers.timestamps import Times, TimeStyle, parse_times, to_user_times
 
+WHOLE = r"(0|-?[1-9]\d{0,17})"  # an id that is a number; 007 is a text
+
 
 @dataclass
 class Series:
@@ -190,30 +192,39 @@ def _codes(
     """Distinct ids in order of appearance, and for each row the number of its id."""
     if not ids:
         return [()], np.zeros(frame.height, np.int64), []
-    columns = frame.select(ids)
-    for name in ids:
-        if columns[name].null_count():
-            row = int(columns[name].is_null().arg_max() or 0) + 1
+    columns = [frame[name] for name in ids]
+    for column in columns:
+        if column.null_count():
+            row = int(column.is_null().arg_max() or 0) + 1
             raise UserError(
-                f"row {row} has no id in column {name!r}", hint="name the series or remove the row"
+                f"row {row} has no id in column {column.name!r}",
+                hint="name the series or remove the row",
             )
-    single = all(columns[name].n_unique() == 1 for name in ids)
-    columns = columns.head(1) if single else columns
-    columns = columns.with_columns(_whole_ids(columns[name]) for name in ids)
-    types = [columns[name].dtype for name in ids]
-    if single:  # no join: half the time of a short forecast
-        return columns.rows(), np.zeros(frame.height, np.int64), types
-    distinct = columns.unique(maintain_order=True).with_row_index("__code")
-    joined = columns.join(distinct, on=ids, how="left", maintain_order="left")
+    if all(column.n_unique() == 1 for column in columns):  # half the time of a short forecast
+        one = [_whole_id(column[0], column.dtype) for column in columns]
+        codes = np.zeros(frame.height, np.int64)
+        return [tuple(cell for cell, _ in one)], codes, [dtype for _, dtype in one]
+    columns = [_whole_ids(column) for column in columns]
+    types = [column.dtype for column in columns]
+    named = pl.DataFrame(columns)
+    distinct = named.unique(maintain_order=True).with_row_index("__code")
+    joined = named.join(distinct, on=ids, how="left", maintain_order="left")
     codes = joined["__code"].to_numpy().astype(np.int64)
     return distinct.drop("__code").rows(), codes, types
 
 
 def _whole_ids(column: pl.Series) -> pl.Series:
     """Ids of a CSV file that are plain integers as integers; `007` stays text."""
-    if column.dtype == pl.String and column.str.contains(r"^(0|-?[1-9]\d{0,17})$").all():
+    if column.dtype == pl.String and column.str.contains(f"^{WHOLE}$").all():
         return column.cast(pl.Int64)
     return column
+
+
+def _whole_id(cell: Any, dtype: pl.DataType) -> tuple[Any, pl.DataType]:
+    """The same for the id of the only series."""
+    if dtype == pl.String and re.fullmatch(WHOLE, cell):
+        return int(cell), pl.Int64()
+    return cell, dtype
 
 
 def _times(
