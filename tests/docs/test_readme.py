@@ -47,6 +47,9 @@ def test_figures_of_the_runtime_are_those_of_the_results():
     for row in found["without_python"]:
         assert f"{row['c_us']:.2f} us" in README
     assert found["machine"]["command"] in README and found["machine"]["date"][:10] in README
+    one = found["forecaster"]
+    assert f"takes {one['predict_us'] / 1000:.1f} ms" in README
+    assert f"same run {one['neuralforecast_us'] / 1000:.1f} ms" in README
 
 
 def test_links_of_the_readme_lead_somewhere():
