@@ -93,7 +93,9 @@ Machine::Machine(int64_t arena_size, std::vector<float> constants, std::vector<I
       inputs_(std::move(inputs)),
       outputs_(std::move(outputs)),
       slots_(std::move(slots)) {
-    for (const Instruction& i : code_)
+    for (const Instruction& i : code_) {
+        const bool lengths = i.operation == Operation::lstm && i.in[3].offset >= 0;
+        refuses_ = refuses_ || lengths || i.operation == Operation::embedding;
         switch (i.operation) {
             case Operation::linear:
             case Operation::lstm:
@@ -104,6 +106,7 @@ Machine::Machine(int64_t arena_size, std::vector<float> constants, std::vector<I
                 break;
             default: break;
         }
+    }
 }
 
 void Machine::run(int64_t B, const void* const* inputs, float* const* states,
@@ -160,15 +163,25 @@ void Machine::perform(const Instruction& i, int64_t B, float* arena) const {
     }
 }
 
-// numbers: which weights. in: x, h, c; out: h, c.
-void Machine::perform_cell(const Instruction& i, int64_t B, float* arena) const {
-    const Packed& p = *packed_[static_cast<size_t>(i.numbers[0])];
+namespace {
+
+// A step of B samples, but for its arrays.
+Step step_of(const Kernels& kernels, const Packed& p, int64_t B) {
     Step call;
     call.shape = p.shape;
     call.shape.B = B;
     call.precision = p.precision;
     call.packed = p.memory();
-    call.scratch = memory().scratch.take(kernels_.scratch_floats(call.shape));
+    call.scratch = memory().scratch.take(kernels.scratch_floats(call.shape));
+    return call;
+}
+
+}  // namespace
+
+// numbers: which weights. in: x, h, c; out: h, c.
+void Machine::perform_cell(const Instruction& i, int64_t B, float* arena) const {
+    const Packed& p = *packed_[static_cast<size_t>(i.numbers[0])];
+    Step call = step_of(kernels_, p, B);
     call.x = at(i.in[0], B, arena);
     call.h = at(i.in[1], B, arena);
     call.c = at(i.in[2], B, arena);
@@ -198,12 +211,7 @@ void Machine::perform_lstm(const Instruction& i, int64_t B, float* arena) const 
             throw std::invalid_argument("a length is outside the sequence");
     begin(i.in[1], h, P);
     begin(i.in[2], c, H);
-    Step call;
-    call.shape = p.shape;
-    call.shape.B = B;
-    call.precision = p.precision;
-    call.packed = p.memory();
-    call.scratch = memory().scratch.take(kernels_.scratch_floats(call.shape));
+    Step call = step_of(kernels_, p, B);
     float* rows = memory().sequence.take(B * (I + P + H));
     float *old_h = rows + B * I, *old_c = old_h + B * P;
     call.x = rows;

@@ -101,6 +101,7 @@ class Machine {
     const std::vector<Port>& inputs() const { return inputs_; }
     const std::vector<Port>& outputs() const { return outputs_; }
     double work() const { return work_; }  // multiplications of a sample, about
+    bool refuses() const { return refuses_; }  // whether `run` may raise std::invalid_argument
 
     // B samples whose states stand at states[0 .. B); all of them are read before any is written.
     // Raises std::invalid_argument, nothing written, where an index or a length is out of range;
@@ -128,6 +129,7 @@ class Machine {
     std::vector<Port> inputs_, outputs_;
     std::vector<SlotPlace> slots_;
     double work_ = 0;
+    bool refuses_ = false;
 };
 
 }  // namespace lstmkit

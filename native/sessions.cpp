@@ -269,17 +269,17 @@ std::vector<Core*> cores_of(nb::sequence sessions) {
     return found;
 }
 
-// B samples from contiguous inputs to contiguous outputs, as many at a time as the caches hold;
-// state(b) is where the state of sample b stands.
-template <class State>
-void run_samples(const Machine& machine, int64_t B, const std::vector<Address>& inputs,
-                 const std::vector<Address>& outputs, State state) {
-    const int64_t at_once =
-        std::clamp<int64_t>(AT_ONCE_FLOATS / std::max<int64_t>(machine.arena_size(), 1), 1, 192);
-    std::vector<const void*> in(inputs.size());
-    std::vector<float*> out(outputs.size()), states(static_cast<size_t>(at_once));
-    for (int64_t first = 0; first < B; first += at_once) {
-        const int64_t count = std::min(at_once, B - first);
+// Rows of contiguous inputs and outputs, from one of them on.
+struct Rows {
+    const Machine& machine;
+    const std::vector<Address>&inputs, &outputs;
+    std::vector<const void*> in;
+    std::vector<float*> out;
+
+    Rows(const Machine& machine, const std::vector<Address>& inputs,
+         const std::vector<Address>& outputs)
+        : machine(machine), inputs(inputs), outputs(outputs), in(inputs.size()), out(outputs.size()) {}
+    void seek(int64_t first) {
         for (size_t k = 0; k < in.size(); k++) {
             const Port& port = machine.inputs()[k];
             in[k] = reinterpret_cast<const char*>(inputs[k]) +
@@ -287,20 +287,47 @@ void run_samples(const Machine& machine, int64_t B, const std::vector<Address>& 
         }
         for (size_t k = 0; k < out.size(); k++)
             out[k] = reinterpret_cast<float*>(outputs[k]) + first * machine.outputs()[k].size;
+    }
+};
+
+// B samples from contiguous inputs to contiguous outputs, as many at a time as the caches hold;
+// state(b) is where the state of sample b stands.
+template <class State>
+void run_samples(const Machine& machine, int64_t B, const std::vector<Address>& inputs,
+                 const std::vector<Address>& outputs, State state) {
+    const int64_t at_once =
+        std::clamp<int64_t>(AT_ONCE_FLOATS / std::max<int64_t>(machine.arena_size(), 1), 1, 192);
+    Rows rows(machine, inputs, outputs);
+    std::vector<float*> states(static_cast<size_t>(at_once));
+    for (int64_t first = 0; first < B; first += at_once) {
+        const int64_t count = std::min(at_once, B - first);
+        rows.seek(first);
         for (int64_t b = 0; b < count; b++) states[static_cast<size_t>(b)] = state(first + b);
-        machine.run(count, in.data(), states.data(), out.data());
+        machine.run(count, rows.in.data(), states.data(), rows.out.data());
     }
 }
 
-// One step of every session. Inputs (B, ...) and outputs (B, ...) by address.
+// One step of every session, or of none. Inputs (B, ...) and outputs (B, ...) by address.
 void step_many(const BoundMachine& bound, nb::sequence sessions, const std::vector<Address>& inputs,
                const std::vector<Address>& outputs) {
     const std::vector<Core*> cores = cores_of(sessions);
     const Seized mine(cores);
     const auto B = static_cast<int64_t>(cores.size());
     const Released released(bound.machine.work() * double(B));
-    run_samples(bound.machine, B, inputs, outputs,
-                [&](int64_t b) { return cores[static_cast<size_t>(b)]->state(); });
+    const auto state = [&](int64_t b) { return cores[static_cast<size_t>(b)]->state(); };
+    if (!bound.machine.refuses()) return run_samples(bound.machine, B, inputs, outputs, state);
+    // Samples go in pieces: where a later one is refused, the earlier go back to where they were.
+    const auto size = static_cast<size_t>(bound.machine.state_size());
+    std::vector<float> before(size * cores.size());
+    for (int64_t b = 0; b < B; b++)
+        std::copy_n(state(b), size, before.data() + static_cast<size_t>(b) * size);
+    try {
+        run_samples(bound.machine, B, inputs, outputs, state);
+    } catch (...) {
+        for (int64_t b = 0; b < B; b++)
+            std::copy_n(before.data() + static_cast<size_t>(b) * size, size, state(b));
+        throw;
+    }
 }
 
 // T steps of one session. Inputs (T, ...) and outputs (T, ...) by address. Raises as Machine::run;
@@ -310,18 +337,11 @@ int64_t step_along(const BoundMachine& bound, Core& core, int64_t T,
     const SeizedOne mine(&core);
     const Machine& machine = bound.machine;
     const Released released(machine.work() * double(T));
-    std::vector<const void*> in(inputs.size());
-    std::vector<float*> out(outputs.size());
+    Rows rows(machine, inputs, outputs);
     float* const state = core.state();
     for (int64_t t = 0; t < T; t++) {
-        for (size_t k = 0; k < in.size(); k++) {
-            const Port& port = machine.inputs()[k];
-            in[k] = reinterpret_cast<const char*>(inputs[k]) +
-                    t * port.size * WIDTHS[static_cast<int>(port.element)];
-        }
-        for (size_t k = 0; k < out.size(); k++)
-            out[k] = reinterpret_cast<float*>(outputs[k]) + t * machine.outputs()[k].size;
-        machine.run(1, in.data(), &state, out.data());
+        rows.seek(t);
+        machine.run(1, rows.in.data(), &state, rows.out.data());
     }
     return T;
 }

@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from runtime.cases import VARIANTS as ALL_VARIANTS
 from torch.nn import functional
 
 import lstmkit
@@ -111,21 +112,7 @@ def test_instance_norm_ignores_what_is_masked_and_stays_finite() -> None:
 
 # --- the LSTM -------------------------------------------------------------------------------------
 
-VARIANTS: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "deep": {"num_layers": 2, "bias": False},
-    "projected": {"proj_size": 3, "num_layers": 2},
-    "everything": {
-        "peephole": True,
-        "layer_norm": True,
-        "coupled_gates": True,
-        "zoneout": (0.1, 0.3),
-        "num_layers": 2,
-        "residual": True,
-        "proj_size": 2,
-    },
-    "peephole": {"peephole": True, "zoneout": 0.2},
-}
+VARIANTS = {name: v for name, v in ALL_VARIANTS.items() if not v.get("bidirectional")}
 
 
 def layer_and_arrays(**variant: Any) -> tuple[Any, dict[str, np.ndarray]]:

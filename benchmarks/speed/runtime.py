@@ -211,7 +211,8 @@ def main() -> None:
     parser.add_argument("--neuralforecast", metavar="PYTHON")
     given = parser.parse_args()
     found = bench.bench(blocks=3 if given.quick else bench.BLOCKS)
-    found["machine"] = machine() | {"command": "python benchmarks/speed/runtime.py"}
+    peer = " --neuralforecast PYTHON" if given.neuralforecast else ""
+    found["machine"] = machine() | {"command": f"python benchmarks/speed/runtime.py{peer}"}
     found["read_gb_per_s"] = reading()
     found["without_python"] = without_python()
     with bench.one_thread():

@@ -149,7 +149,7 @@ class Plan:
         return found
 
     def _machine(self, state: int) -> Any:
-        """The native machine, with all constants and packed weights its own."""
+        """The native machine; constants become its own, packed weights are shared."""
         code = self._code
         inputs = [
             (v.offset, v.size, ELEMENTS[dtype])

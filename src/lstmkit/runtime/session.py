@@ -98,7 +98,12 @@ class Session:
         return _given_back(found, out)
 
     def run(self, xs: Row) -> Any:
-        """Steps along a sequence: as `step` for each row of xs (T, ...), in one call."""
+        """Steps along a sequence: as `step` for each row of xs (T, ...), in one call.
+
+        Raises:
+            ProgramError: xs does not fit, and nothing is stepped; or a row has an index out of
+                range, and the rows before it are.
+        """
         given = _rows(self._point, xs, None)
         steps = len(next(iter(given.values())))
         return _given_back(self._along(given, steps), None)
