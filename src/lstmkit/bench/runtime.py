@@ -155,7 +155,7 @@ def onnx_step(program: Program, x: np.ndarray) -> Step | None:
     value = onnxruntime.OrtValue.ortvalue_from_numpy
     row, y = value(x[None, None]), value(np.zeros((1, 1, len(x)), np.float32))
     state = program.initial_state(1)
-    turns = [{name: value(a) for name, a in state.items()} for _ in range(2)]
+    turns = [{name: value(a.copy()) for name, a in state.items()} for _ in range(2)]
     bindings = []
     for before, after in (turns, turns[::-1]):
         binding = session.io_binding()
