@@ -13,6 +13,7 @@ Ghahramani 2016.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from lstmkit.equations.namespace import matmul_t, normalise, sigmoid, split_rows, tanh
@@ -35,6 +36,14 @@ class Weights(NamedTuple):
     norm_hh_weight: Any = None  # (G*H,)
     norm_c_weight: Any = None  # (H,)
     norm_c_bias: Any = None  # (H,)
+
+
+Edit = Callable[[str, Any], Any]  # name of a quantity, its value (B, H) -> the value to go on with
+
+
+def unedited(name: str, value: Any) -> Any:
+    """The value as it is."""
+    return value
 
 
 class Step(NamedTuple):
@@ -77,21 +86,26 @@ def step(
     keep_h: Any = 0.0,
     keep_c: Any = 0.0,
     drop_h: Any = None,
+    edit: Edit = unedited,
 ) -> Step:
-    """One step of every variant; zx (B, G*H) from `project_input`, hidden (B, P), cell (B, H)."""
+    """One step of every variant; zx (B, G*H) from `project_input`, hidden (B, P), cell (B, H).
+
+    `edit` sees input_gate, forget_gate, candidate, cell and output_gate as each is computed, and
+    hidden at the end; the step goes on with what it returns.
+    """
     p = w.weight_peephole
     if coupled:
         z_i, z_g, z_o = split_rows(preactivation(zx, hidden, w, drop_h), 3)
-        i = sigmoid(z_i if p is None else z_i + p[0] * cell)
-        f = 1.0 - i
+        i = edit("input_gate", sigmoid(z_i if p is None else z_i + p[0] * cell))
+        f = edit("forget_gate", 1.0 - i)
     else:
         z_i, z_f, z_g, z_o = split_rows(preactivation(zx, hidden, w, drop_h), 4)
-        i = sigmoid(z_i if p is None else z_i + p[0] * cell)
-        f = sigmoid(z_f if p is None else z_f + p[1] * cell)
-    g = tanh(z_g)
-    c = f * cell + i * g
-    o = sigmoid(z_o if p is None else z_o + p[-1] * c)
+        i = edit("input_gate", sigmoid(z_i if p is None else z_i + p[0] * cell))
+        f = edit("forget_gate", sigmoid(z_f if p is None else z_f + p[1] * cell))
+    g = edit("candidate", tanh(z_g))
+    c = edit("cell", f * cell + i * g)
+    o = edit("output_gate", sigmoid(z_o if p is None else z_o + p[-1] * c))
     shown = c if w.norm_c_weight is None else normalise(c) * w.norm_c_weight + w.norm_c_bias
     h = o * tanh(shown)
     h = h if w.weight_hr is None else matmul_t(h, w.weight_hr)
-    return Step(blend(keep_h, hidden, h), blend(keep_c, cell, c), i, f, g, o)
+    return Step(edit("hidden", blend(keep_h, hidden, h)), blend(keep_c, cell, c), i, f, g, o)

@@ -15,7 +15,7 @@ float32 a backend computes and accumulates in float32 and rounds what it returns
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -90,6 +90,11 @@ class Result(NamedTuple):
     c_n: Tensor  # (B, H)
     gates: Tensor  # (T, B, 4, H): i, f, g, o after their nonlinearity, 0 in padding
     cell: Tensor  # (T, B, H): the carried cell, 0 in padding
+
+
+# (options of the call, step t, name of a quantity, its value (B, H)) -> the value to go on with;
+# names as in `equations.lstm.step`. Only the reference can be steered.
+Steer = Callable[[CellOptions, int, str, "Tensor"], "Tensor"]
 
 
 @dataclass(frozen=True)

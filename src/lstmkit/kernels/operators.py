@@ -17,7 +17,7 @@ from torch.autograd import forward_ad
 from torch.nn import Parameter
 
 from lstmkit.kernels import eager, registry
-from lstmkit.kernels.contract import DIFFERENTIABLE, Arguments, CellOptions, Result
+from lstmkit.kernels.contract import DIFFERENTIABLE, Arguments, CellOptions, Result, Steer
 from lstmkit.kernels.recover import recover
 
 GRADIENTS = len(DIFFERENTIABLE)
@@ -272,6 +272,14 @@ def _one_dtype(a: Arguments) -> None:
             raise RuntimeError(
                 f"input and {name} are not the same dtype, found {dtype} and {x.dtype}"
             )
+
+
+def steered(a: Arguments, o: CellOptions, steer: Steer) -> Result:
+    """`sequence` on the reference, where `steer` may change every quantity of every step."""
+    _one_dtype(a)
+    reference: Any = registry.backend("reference")
+    found: Result = reference.forward(a, o, True, steer)
+    return found
 
 
 def sequence(

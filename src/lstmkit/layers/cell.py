@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from lstmkit.equations.lstm import Weights
-from lstmkit.kernels.contract import Arguments, CellOptions
-from lstmkit.kernels.operators import sequence
+from lstmkit.kernels.contract import Arguments, CellOptions, Steer
+from lstmkit.kernels.operators import sequence, steered
 from lstmkit.layers import initialisation
 from lstmkit.layers.initialisation import Chrono
 from lstmkit.notation import gate_rows
@@ -19,8 +19,10 @@ class LSTMCell(nn.RNNCellBase):
     """A drop-in for torch.nn.LSTMCell: input (B, I) or (I,), state (h, c), returns (h', c').
 
     Keyword-only: `peephole`, `layer_norm`, `coupled_gates`, `forget_bias`, `init`, as in
-    lstmkit.LSTM; parameters have the same names without suffix.
+    lstmkit.LSTM; parameters have the same names without suffix. `steer` is as in lstmkit.LSTM.
     """
+
+    steer: Steer | None = None
 
     def __init__(
         self,
@@ -104,7 +106,8 @@ class LSTMCell(nn.RNNCellBase):
                 )
 
     def _step(self, x: Tensor, hx: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        if not (self.peephole or self.layer_norm or self.coupled_gates):
+        varied = self.peephole or self.layer_norm or self.coupled_gates
+        if not varied and self.steer is None:
             plain = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
             found: tuple[Tensor, Tensor] = torch._VF.lstm_cell(x, hx, *plain)
             return found
@@ -113,7 +116,10 @@ class LSTMCell(nn.RNNCellBase):
         a = Arguments(x.unsqueeze(0), *hx, **weights)
         keep = torch.is_grad_enabled()
         o = CellOptions(coupled=self.coupled_gates, training=self.training)
-        result = sequence(a, o, keep=keep, backend="reference")
+        if self.steer is not None:
+            result = steered(a, o, self.steer)
+        else:
+            result = sequence(a, o, keep=keep, backend="reference")
         return result.h_n, result.c_n
 
     def extra_repr(self) -> str:

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from lstmkit.errors import UserError
 from lstmkit.kernels import registry
-from lstmkit.kernels.contract import Case
+from lstmkit.kernels.contract import Case, Steer
 from lstmkit.layers import arguments, initialisation
 from lstmkit.layers.initialisation import Chrono
 from lstmkit.layers.run import Call, run
@@ -69,7 +69,13 @@ class LSTM(nn.RNNBase):
 
     Raises what torch.nn.LSTM raises, and UserError (a ValueError) for variants that mean nothing
     together.
+
+    Attributes:
+        steer: where it is set, every step runs on the equations in Python and `steer` may change
+            what they compute; `lstmkit.inspection.intervention` sets it for a while.
     """
+
+    steer: Steer | None = None
 
     def __init__(
         self,
@@ -286,6 +292,8 @@ class LSTM(nn.RNNBase):
     def _choose(
         self, input: Tensor | PackedSequence, lengths: Tensor | None, resets: Tensor | None
     ) -> str:
+        if self.steer is not None:
+            return "reference"
         case = self.case(input, lengths=lengths, resets=resets)
         name = registry.select(case, self.backend)
         if name == "reference" and self.backend == "auto" and not torch.compiler.is_compiling():

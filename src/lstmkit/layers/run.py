@@ -13,7 +13,7 @@ from torch.nn import functional
 from lstmkit.equations import philox
 from lstmkit.kernels.contract import Arguments, CellOptions, Result, StackOptions
 from lstmkit.kernels.masks import dropout_mask
-from lstmkit.kernels.operators import sequence, transformed
+from lstmkit.kernels.operators import sequence, steered, transformed
 from lstmkit.kernels.packing import pack, unpack
 from lstmkit.kernels.recover import recover
 from lstmkit.kernels.stack import run_stack
@@ -75,6 +75,7 @@ def _whole_stack(layer: LSTM, call: Call) -> bool:
     between = layer.training and layer.num_layers > 1 and layer.dropout > 0
     varied = layer.training and layer.variational_dropout is not None
     plain = not (between or varied or call.trace or (layer.residual and layer.num_layers > 1))
+    plain = plain and layer.steer is None
     return call.backend == "vendor" and _eager() and plain and call.lengths is None
 
 
@@ -125,6 +126,12 @@ def _one_layer(layer: LSTM, call: Call, x: Tensor, k: int) -> list[Result]:
     """The results of each direction of layer k."""
     ways = (False, True) if layer.bidirectional else (False,)
     arguments = [_arguments(layer, call, x, k, reverse) for reverse in ways]
+    if layer.steer is not None:
+        steer = layer.steer
+        return [
+            steered(a, _options(layer, k, reverse), steer)
+            for a, reverse in zip(arguments, ways, strict=True)
+        ]
     if call.backend == "vendor" and _eager():
         return _vendor_layer(layer, call, arguments)
     grads = torch.is_grad_enabled() and not layer.recompute

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lstmkit.equations.lstm import Step, Weights, project_input, step
-from lstmkit.kernels.contract import Arguments, CellOptions, Result, valid_steps
+from lstmkit.equations.lstm import Step, Weights, project_input, step, unedited
+from lstmkit.kernels.contract import Arguments, CellOptions, Result, Steer, valid_steps
 from lstmkit.kernels.masks import Masks, draw
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ def order(T: int, reverse: bool) -> range:
     return range(T - 1, -1, -1) if reverse else range(T)
 
 
-def forward(a: Arguments, o: CellOptions, keep: bool = True) -> Result:
-    """See `contract`: one layer, one direction, all steps."""
+def forward(a: Arguments, o: CellOptions, keep: bool = True, steer: Steer | None = None) -> Result:
+    """See `contract`: one layer, one direction, all steps; `steer` may change what they compute."""
     dtype = a.input.dtype
     a = widen(a)
     w, masks = weights(a), draw(a, o, a.input.dtype)
@@ -54,7 +55,8 @@ def forward(a: Arguments, o: CellOptions, keep: bool = True) -> Result:
         starts = segment_starts(a.resets, valid, t)
         if not o.reverse:
             h, c = zeroed(h, starts), zeroed(c, starts)
-        s = step(zx[t], h, c, w, coupled=o.coupled, **_at(masks, t))
+        edit = unedited if steer is None else partial(steer, o, t)
+        s = step(zx[t], h, c, w, coupled=o.coupled, edit=edit, **_at(masks, t))
         outputs[t], kept[t] = s.hidden, (gates(s), s.cell)
         h, c = _carried(valid, t, s.hidden, h), _carried(valid, t, s.cell, c)
         if o.reverse:
@@ -73,7 +75,7 @@ def gates(s: Step) -> Tensor:
     return torch.stack([s.input_gate, s.forget_gate, s.candidate, s.output_gate], dim=-2)
 
 
-def _at(masks: Masks, t: int) -> dict[str, Tensor | float | None]:
+def _at(masks: Masks, t: int) -> dict[str, Any]:
     keep_h, keep_c = (k if isinstance(k, float) else k[t] for k in (masks.keep_h, masks.keep_c))
     return {"drop_h": masks.drop_h, "keep_h": keep_h, "keep_c": keep_c}
 
