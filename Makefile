@@ -18,7 +18,7 @@ $(VENV)/ready: pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*
 	@echo "setting up $(VENV) (once, a minute or two)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) --retries 0 $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt $(TORCH) numpy 2>/dev/null || $(PIP) -c constraints.txt $(TORCH) numpy
-	@$(PIP) -c constraints.txt -e '.[train,export,dev]'
+	@$(PIP) -c constraints.txt -e '.[train,export,inspect,dev]'
 	@touch $@
 
 demo: setup

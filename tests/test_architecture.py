@@ -17,7 +17,7 @@ KERNEL_PARTS = {"kernels.contract", "kernels.masks"}
 FEATURES = {"readers", "text", "calibration", "program", "modelfile", "runtime"}
 TASK = {"kernels", "layers", "equations", "text", "calibration", "evaluation", "readers"}
 TASK |= {"training", "program", "operations", "recurrence", "modelfile", "runtime", "tasks"}
-TASK |= {"style", "lowprecision"}
+TASK |= {"style", "lowprecision", "inspection.probe", "inspection.view"}
 
 # Longest prefix wins. A room may import itself, COMMON, and what is listed.
 MAY: dict[str, set[str]] = {
@@ -32,6 +32,9 @@ MAY: dict[str, set[str]] = {
     "lowprecision": {"program", "operations"},
     "modelfile": {"program", "lowprecision"},
     "style": {"modelfile"},
+    "inspection.probe": set(),
+    "inspection.view": set(),
+    "inspection": {"layers", "equations", "modelfile", "tasks.catalog", "style", "readers"},
     "kernels": {"equations", "kernels"},
     "kernels.contract": set(),
     "kernels.masks": {"equations", "kernels.contract"},

@@ -27,7 +27,7 @@ _NAMES = {
     "load": "lstmkit.tasks.estimator",
 }
 _MODULES = {"kernels", "layers", "equations", "program", "modelfile", "notation", "engine"}
-_MODULES |= {"runtime"}
+_MODULES |= {"runtime", "inspection"}
 
 __all__ = ["LSTM", "Chrono", "Forecaster", "LSTMCell", "convert", "load"]
 

@@ -20,6 +20,7 @@ VERBS = {
     "evaluate": ("lstmkit.cli.evaluate:evaluate", "Score a model on what it has not seen."),
     "predict": ("lstmkit.cli.predict:predict", "Write a model's answers to a file."),
     "stream": ("lstmkit.cli.stream:stream", "Answer rows as they arrive, without PyTorch."),
+    "inspect": ("lstmkit.cli.inspect:inspect", "Look inside: gates, memory horizon, health."),
     "export": ("lstmkit.cli.export:export", "Write a model as ONNX, as C, or in fewer bits."),
     "bench": ("lstmkit.cli.bench:bench", "Time lstmkit on this machine, beside others."),
     "info": ("lstmkit.cli.info:info", "Describe a model file, or this installation."),

@@ -88,6 +88,11 @@ def general_options() -> list[click.Option]:
         click.Option(
             ["--from", "warm_start"], metavar="MODEL", help="Start from the weights of a model."
         ),
+        click.Option(
+            ["--watch"],
+            is_flag=True,
+            help="Log gate statistics to TensorBoard, in --log-dir or MODEL.logs.",
+        ),
     ]
 
 
@@ -109,6 +114,7 @@ def run(
     output: str,
     resume: bool,
     warm_start: str | None,
+    watch: bool,
     as_json: bool,
     quiet: bool,
     **options: Any,
@@ -118,8 +124,9 @@ def run(
     checkpoint = Path(output + CHECKPOINT)
     source = check(data, output, checkpoint, resume, warm_start, console)
     given = {name: value for name, value in options.items() if value is not None}
+    callbacks = [watcher(given, output)] if watch else []
     model = catalog.resolve(task)(**given)
-    fit(model, source, checkpoint, resume, warm_start, console)
+    fit(model, source, checkpoint, resume, warm_start, callbacks, console)
     model.save(output)
     for left in (checkpoint, checkpoint.with_name(f"{checkpoint.name}.refit")):
         left.unlink(missing_ok=True)
@@ -149,12 +156,21 @@ def check(
     return source
 
 
+def watcher(given: dict[str, Any], output: str) -> Any:
+    """The callback of --watch; logs go beside the model where --log-dir does not say otherwise."""
+    from lstmkit.inspection.watch import Watch
+
+    given.setdefault("log_dir", output + ".logs")
+    return Watch()
+
+
 def fit(
     model: Any,
     source: str | list[str],
     checkpoint: Path,
     resume: bool,
     warm_start: str | None,
+    callbacks: list[Any],
     console: Console,
 ) -> None:
     """Fit under a progress display; Ctrl-C says which command goes on."""
@@ -163,7 +179,7 @@ def fit(
     try:
         model.fit(
             source,
-            callbacks=[Notes(model, console), RichProgress(quiet=console.quiet)],
+            callbacks=[Notes(model, console), RichProgress(quiet=console.quiet), *callbacks],
             checkpoint=checkpoint,
             resume=resume,
             warm_start=warm_start,

@@ -339,8 +339,13 @@ def _to_pandas(column: pl.Series) -> Any:
     return pd.Series(column.to_list())
 
 
+def table_of(columns: Mapping[str, np.ndarray]) -> pl.DataFrame:
+    """A frame of named columns of one length."""
+    return pl.DataFrame(dict(columns))
+
+
 def write_table(frame: pl.DataFrame, path: str | Path) -> None:
-    """Write CSV (`.csv`, `.csv.gz`) or Parquet (`.parquet`) by suffix, atomically; `-` is stdout.
+    """Write CSV (`.csv`, `.csv.gz`), Parquet or Arrow by suffix, atomically; `-` is stdout.
 
     Raises:
         UserError: another suffix, or a file that cannot be written.
@@ -359,13 +364,16 @@ def write_table(frame: pl.DataFrame, path: str | Path) -> None:
 
 
 def _encode(frame: pl.DataFrame, path: Path) -> bytes:
-    if path.suffix == ".parquet":
+    if path.suffix in (".parquet", ".arrow"):
         buffer = io.BytesIO()
-        frame.write_parquet(buffer)
+        write = frame.write_parquet if path.suffix == ".parquet" else frame.write_ipc
+        write(buffer)
         return buffer.getvalue()
     if path.name.endswith((".csv", ".csv.gz")):
         text = frame.write_csv().encode()
         return gzip.compress(text, mtime=0) if path.suffix == ".gz" else text
     raise UserError(
-        f"{path} has no known suffix", expected=".csv, .csv.gz or .parquet", hint=f"{path}.csv"
+        f"{path} has no known suffix",
+        expected=".csv, .csv.gz, .parquet or .arrow",
+        hint=f"{path}.csv",
     )

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import inspect
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from lstmkit.errors import UserError
 
 if TYPE_CHECKING:
     from lstmkit.evaluation.report import Report
+    from lstmkit.inspection.probe import Probe
     from lstmkit.modelfile import ModelFile
     from lstmkit.tasks.stream import Stream
 
@@ -60,7 +62,7 @@ class Estimator:
     """Base of all tasks: scikit-learn's parameter protocol, and one file per model.
 
     A subclass sets TASK, OPTIONS and METRIC, stores its constructor's arguments unchanged, and
-    implements `fit`, `evaluate`, `predict`, `stream`, `trace`, `lowered`, `contents` and
+    implements `fit`, `evaluate`, `predict`, `stream`, `trace`, `probe`, `lowered`, `contents` and
     `from_modelfile`.
     """
 
@@ -134,6 +136,18 @@ class Estimator:
 
     def trace(self, *args: Any, **options: Any) -> Any:
         """What the gates did."""
+        raise NotImplementedError
+
+    def probe(
+        self, data: Any, samples: int = 4, only: Sequence[str] = (), future: bool = False
+    ) -> Probe:
+        """What `lstmkit.inspection` needs: the network, some samples of `data`, how to read them.
+
+        Args:
+            samples: how many, spread over the data.
+            only: their names.
+            future: the answers that lie ahead, rather than ones whose truth is known.
+        """
         raise NotImplementedError
 
     def contents(self) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from lstmkit.training.progress import CsvLog, TensorBoardLog
 from lstmkit.training.schedule import SCHEDULES
 
 MOST_SKIPPED = 20  # steps in a row
-HOOKS = ("on_start", "on_step", "on_epoch", "on_end")
+HOOKS = ("on_module", "on_start", "on_step", "on_epoch", "on_end")
 
 Batches = Callable[[int], Iterable[Any]]
 Loss = Callable[[nn.Module, Any], Tensor]
@@ -54,9 +54,9 @@ def fit(
         plan: how long and how.
         validate: a score of the module, lower is better; called in evaluation mode without
             gradients after every epoch.
-        callbacks: objects with some of on_start(plan, description), on_step(step, total, loss),
-            on_epoch(epoch, train_loss, score, best, eta_seconds), on_end(history); on_end is also
-            called where training fails.
+        callbacks: objects with some of on_module(module), on_start(plan, description),
+            on_step(step, total, loss), on_epoch(epoch, train_loss, score, best, eta_seconds),
+            on_end(history); on_end is also called where training fails.
         description: what is trained, for the display.
 
     Raises:
@@ -125,6 +125,7 @@ class Loop:
     def run(self, description: str) -> History:
         """Epoch after epoch until the plan is fulfilled."""
         try:
+            self.tell("on_module", self.state.module)
             self.tell("on_start", self.plan, description)
             self.restore()
             while not self.history.stopped:

@@ -17,6 +17,7 @@ from lstmkit.tasks.forecast.given import days, long_enough, parse_quantiles, rea
 
 if TYPE_CHECKING:
     from lstmkit.evaluation.report import Report
+    from lstmkit.inspection.probe import Probe
     from lstmkit.modelfile import ModelFile
     from lstmkit.program import Program
     from lstmkit.readers.tables import Series, SeriesTable
@@ -293,14 +294,18 @@ class Forecaster(Estimator):
     @property
     def network_(self) -> ForecastNetwork:
         """The torch module with the final weights, in evaluation mode."""
+        self.check_fitted()
+        return self.network_of(self.model_)
+
+    def network_of(self, model: Model) -> ForecastNetwork:
+        """The torch module with the weights of `model_` or `heldout_`, in evaluation mode."""
         from lstmkit.tasks.forecast import fitting
         from lstmkit.tasks.forecast.network import ForecastNetwork, Sizes
 
-        self.check_fitted()
         names = ("width", "layers", "embedding", "dropout")
         sizes = Sizes(**{name: self.facts_[name] for name in names})
         network = ForecastNetwork(self.shape_, sizes, self.quantiles_)
-        fitting.set_arrays(network, self.model_.weights)
+        fitting.set_arrays(network, model.weights)
         return network.eval()
 
     def _read(self, data: Any) -> tuple[SeriesTable, Corpus]:
@@ -380,6 +385,14 @@ class Forecaster(Estimator):
 
         table, corpus = self._read(data)
         return record(self.model_, corpus, [s.id for s in table.series])
+
+    def probe(
+        self, data: Any, samples: int = 4, only: Sequence[str] = (), future: bool = False
+    ) -> Probe:
+        """Windows of so many series for `lstmkit.inspection`; see `forecast.probe.probe`."""
+        from lstmkit.tasks.forecast.probe import probe
+
+        return probe(self, data, samples, only, future)
 
     def stream(self) -> ForecastStream:
         """A stream with the final weights: push rows as they come, ask for forecasts; no torch."""

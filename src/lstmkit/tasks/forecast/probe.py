@@ -1,0 +1,209 @@
+"""A forecaster as inspection sees it: windows, their rows on the axis of LSTM steps, a score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lstmkit.errors import UserError
+from lstmkit.inspection.probe import Feature, Probe, Scoring
+from lstmkit.inspection.view import Curve
+from lstmkit.readers.calendar import parse_freq, step_times
+from lstmkit.tasks.forecast import metrics, scoring
+from lstmkit.tasks.forecast.features import Geometry, decode
+
+if TYPE_CHECKING:
+    from lstmkit.tasks.forecast.data import Corpus
+    from lstmkit.tasks.forecast.estimator import Forecaster
+
+MOST_SCORED = 512  # windows
+BAND = (0.1, 0.9)
+UNITS = {"us": "microsecond", "ms": "millisecond", "s": "second", "m": "minute", "h": "hour"}
+UNITS |= {"d": "day", "w": "week", "b": "business day", "mo": "month", "q": "quarter", "y": "year"}
+UNITS |= {"i": "row"}
+
+
+def probe(
+    forecaster: Forecaster,
+    data: Any,
+    samples: int = 4,
+    only: Sequence[str] = (),
+    future: bool = False,
+) -> Probe:
+    """Windows that the weights have not seen, with what came; where there are none, or with
+    `future`, the last window of each series and the forecast that lies ahead.
+
+    Args:
+        samples: so many series, spread over the table.
+        only: names of the series to look at.
+
+    Raises:
+        UserError: no series of such a name.
+    """
+    table, corpus = forecaster._read(data)
+    ids = [s.id for s in table.series]
+    chosen, unseen, notes = _windows(forecaster, corpus, ids, future)
+    model = forecaster.heldout_ if chosen.heldout else forecaster.model_
+    shown = _shown(chosen, ids, samples, only)
+    windows = _Windows(corpus, shown, model, table.target_column)
+    network = forecaster.network_of(model)
+    return Probe(
+        network=network,
+        inputs=windows.inputs,
+        samples=tuple(_name(ids[s]) for s in shown.series),
+        labels=windows.labels(),
+        anchor=np.full(len(shown.series), model.shape.past_steps - 1),
+        answers=lambda output: output[..., model.median],
+        answer_names=tuple(f"step {k + 1} ahead" for k in range(model.shape.horizon)),
+        scale=windows.window.span[:, 0],
+        features=windows.features(),
+        curves=windows.curves,
+        title=f"Forecaster of {table.target_column}",
+        facts=_facts(forecaster, model, chosen),
+        quantity=table.target_column,
+        step=_step(model.shape),
+        scoring=_scoring(corpus, chosen, model) if unseen else None,
+        notes=notes,
+    )
+
+
+def _windows(
+    forecaster: Forecaster, corpus: Corpus, ids: Sequence[Any], future: bool
+) -> tuple[scoring.Selection, bool, list[str]]:
+    """What to look at, whether it is unseen and has a truth, and what to say about that."""
+    last = scoring.Selection(np.arange(len(corpus)), corpus.lengths, heldout=False)
+    if future:
+        return last, False, ["shown is the forecast that lies ahead, by the final weights"]
+    try:
+        found = scoring.unseen(corpus, ids, forecaster.seen_, None)
+    except UserError as error:
+        return last, False, [f"no score: {error.what}; shown is the forecast that lies ahead"]
+    weights = "held-out rows, by the weights that never saw them" if found.heldout else "new rows"
+    return found, True, [f"shown are windows before {weights}"]
+
+
+def _shown(
+    chosen: scoring.Selection, ids: Sequence[Any], samples: int, only: Sequence[str]
+) -> scoring.Selection:
+    """The last window of so many series."""
+    last = {int(s): k for k, s in enumerate(chosen.series)}  # later windows win
+    if only:
+        names = {_name(ids[s]): s for s in last}
+        missing = [name for name in only if name not in names]
+        if missing:
+            raise UserError(
+                f"no series {missing[0]!r} to look at", expected=f"such as {_few(list(names))}"
+            )
+        series = [names[name] for name in only]
+    else:
+        spread = np.linspace(0, len(last) - 1, min(samples, len(last))).round().astype(int)
+        series = [sorted(last)[k] for k in spread]
+    rows = np.array([last[s] for s in series])
+    return scoring.Selection(chosen.series[rows], chosen.origin[rows], chosen.heldout)
+
+
+def _name(id: tuple[Any, ...]) -> str:
+    return ", ".join(str(part) for part in id) or "the series"
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
+
+
+def _facts(
+    forecaster: Forecaster, model: scoring.Model, chosen: scoring.Selection
+) -> list[tuple[str, str]]:
+    shape, facts = model.shape, forecaster.facts_
+    return [
+        ("task", "forecast"),
+        ("cells", f"{facts['width']} in {facts['layers']} layer{'s' * (facts['layers'] > 1)}"),
+        ("reads", f"{shape.lookback} rows, {shape.segment} a step: {shape.past_steps} steps"),
+        ("answers", f"{shape.horizon} rows ahead, {shape.future_steps} steps"),
+        ("weights", "held out" if chosen.heldout else "final"),
+    ]
+
+
+def _step(shape: Geometry) -> str:
+    """`4 weeks`."""
+    freq = parse_freq(shape.freq)
+    count = shape.segment * freq.count
+    return f"{count} {UNITS[freq.unit]}{'s' * (count > 1)}"
+
+
+def _scoring(corpus: Corpus, chosen: scoring.Selection, model: scoring.Model) -> Scoring:
+    """MASE of the unseen windows, at most MOST_SCORED of them, spread evenly."""
+    count = len(chosen.series)
+    rows = np.unique(np.linspace(0, count - 1, min(count, MOST_SCORED)).round().astype(int))
+    some = scoring.Selection(chosen.series[rows], chosen.origin[rows], chosen.heldout)
+    given, _, window = corpus.window(some.series, some.origin)
+
+    def score(output: Any) -> float:
+        answer = decode(output.detach().cpu().numpy().astype(np.float64), window)
+        scores = scoring.score(corpus, some, answer[..., model.median], answer, model.quantiles)
+        return float(metrics.summarise(scores.terms)["mase"])
+
+    anchor = np.full(len(rows), model.shape.past_steps - 1)
+    return Scoring(given, anchor, score, "MASE")
+
+
+class _Windows:
+    """Some windows of a corpus, on the axis of the LSTM's steps."""
+
+    def __init__(
+        self, corpus: Corpus, chosen: scoring.Selection, model: scoring.Model, target: str
+    ) -> None:
+        self.shape, self.model, self.target = model.shape, model, target
+        self.inputs, self.truth, self.window = corpus.window(chosen.series, chosen.origin)
+        self.past, _ = corpus.rows(chosen.series, chosen.origin)
+        self.last = corpus.times[corpus.start[chosen.series] + chosen.origin - 1]
+
+    def labels(self) -> np.ndarray:
+        """(N, T) the first row of each step."""
+        shape = self.shape
+        offsets = np.arange(-shape.past_steps, shape.future_steps) * shape.segment + 1
+        return _written(step_times(self.last[:, None], shape.freq, offsets[None, :]))
+
+    def features(self) -> list[Feature]:
+        """The rows of the series, beside their mean; each cycle of the calendar, beside none."""
+        shape, given = self.shape, self.inputs
+        mask = given["mask"]
+        mean = (given["values"] * mask).sum(1) / np.maximum(mask.sum(1), 1)
+        flat = (mean[:, None] * mask).astype(np.float32)
+        steps = np.arange(shape.lookback) // shape.segment
+        found = [Feature(self.target, "values", None, flat, steps)]
+        for name, first in (("past_calendar", 0), ("future_calendar", shape.past_steps)):
+            steps, none = np.arange(given[name].shape[1]) + first, np.zeros_like(given[name])
+            for k, cycle in enumerate(shape.cycles or ("season",)):
+                pair = (2 * k, 2 * k + 1)
+                found.append(Feature(cycle.replace("_", " "), name, pair, none, steps))
+        return found
+
+    def curves(self, output: Any) -> list[Curve]:
+        """What was read, what was answered, and what came where that is known."""
+        shape, q = self.shape, self.model.quantiles
+        answer = decode(output.detach().cpu().numpy().astype(np.float64), self.window)
+        x = (np.arange(-shape.lookback, shape.horizon) + 0.5) / shape.segment
+        x += shape.past_steps - 0.5
+        past, future = x[: shape.lookback], x[shape.lookback :]
+        low, high = (int(np.argmin(np.abs(np.asarray(q) - p))) for p in BAND)
+        found = [
+            Curve(self.target, "input", past, self.past),
+            Curve("forecast", "prediction", future, answer[..., self.model.median]),
+        ]
+        if low < self.model.median < high:
+            name = f"{q[low]:g} to {q[high]:g} quantile"
+            found.append(Curve(name, "band", future, answer[..., low], answer[..., high]))
+        if not np.isnan(self.truth).all():
+            found.append(Curve("what came", "truth", future, self.truth))
+        return found
+
+
+def _written(times: np.ndarray) -> np.ndarray:
+    """Times as text: no finer than they are, seconds at the finest."""
+    if not np.issubdtype(times.dtype, np.datetime64):
+        return times.astype(str)
+    units = ("datetime64[D]", "datetime64[m]", "datetime64[s]")
+    kind = next(u for u in units if u == units[-1] or (times == times.astype(u)).all())
+    return np.char.replace(times.astype(kind).astype(str), "T", " ")
