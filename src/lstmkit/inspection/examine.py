@@ -14,7 +14,7 @@ from lstmkit.inspection import health
 from lstmkit.inspection.attribution import METHODS, Attribution, attribute
 from lstmkit.inspection.horizon import Horizon, cut_by_lag, gradient_by_lag, time_constants
 from lstmkit.inspection.intervention import Intervention, intervene
-from lstmkit.inspection.record import Recording, recording
+from lstmkit.inspection.record import Recording, observe, recording
 from lstmkit.inspection.view import Curve, View
 
 if TYPE_CHECKING:
@@ -160,8 +160,10 @@ def inspect(
         )
     inputs = tensors(probe.inputs)
     plain, curves = _run(probe, inputs)
-    horizon = measure_horizon(probe, inputs, plain)
-    found = Inspection(probe, plain, curves, horizon, health.check(plain, horizon))
+    studied = tensors(probe.studied)
+    wide = observe(probe.network, **studied)
+    horizon = _horizon(probe, studied, wide)
+    found = Inspection(probe, plain, curves, horizon, health.check(wide, horizon))
     if interventions:
         found = _changed(found, inputs, interventions)
     return found if method == NONE else _attributed(found, inputs, method, answer)
@@ -176,23 +178,23 @@ def _run(probe: Probe, inputs: Mapping[str, Tensor]) -> tuple[Recording, list[Cu
     return recorder.result(), probe.curves(output)
 
 
-def tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+def tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Arrays as the network takes them."""
     import torch
 
     return {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in arrays.items()}
 
 
-def measure_horizon(probe: Probe, inputs: Mapping[str, Tensor], found: Recording) -> Horizon:
+def _horizon(probe: Probe, studied: Mapping[str, Any], found: Recording) -> Horizon:
     """Sensitivity of the answers, time constants, and the cost of forgetting."""
-    given: dict[str, Any] = dict(inputs)
+    anchor = probe.studied_anchor
     horizon = gradient_by_lag(
-        probe.network, anchor=probe.anchor, answer=probe.answers, cells=True, **given
+        probe.network, anchor=anchor, answer=probe.answers, cells=True, **studied
     )
     cut = None
     if probe.scoring is not None:
         s: Scoring = probe.scoring
-        given = dict(tensors(s.inputs))
+        given: dict[str, Any] = tensors(s.inputs)
         cut = cut_by_lag(probe.network, score=s.score, anchor=s.anchor, metric=s.metric, **given)
     return replace(horizon, time_constants=time_constants(found), cut=cut, step=probe.step)
 

@@ -105,7 +105,7 @@ class Horizon:
         said = (
             f"The memory reaches back {self.reach} of the {self.available} steps that it is given"
             f"{f' (a step is {self.step})' if self.step else ''}: 95 % of the answer's sensitivity "
-            f"lies there, half of it within the last {_steps(self.half_life)}."
+            f"lies there, half of it within the last {_last(self.half_life)}."
         )
         return said if self.cut is None else f"{said} {self._cut_sentence(self.cut)}"
 
@@ -147,6 +147,10 @@ class Horizon:
 
 def _steps(count: int) -> str:
     return f"{count} step{'s' * (count != 1)}"
+
+
+def _last(count: int) -> str:
+    return "step" if count == 1 else f"{count} steps"
 
 
 def time_constants(recording: Recording) -> dict[str, np.ndarray]:

@@ -62,6 +62,9 @@ class Probe:
         samples: (N,) names.
         labels: (N, T) a label of each LSTM step.
         anchor: (N,) the last step that reads an input; the answer is about what follows.
+        studied: inputs of more samples, for sensitivity, time constants and health: a few windows
+            make units look alike. Nothing is scored on them, so the network may have seen them.
+        studied_anchor: their anchors.
         answers: the network's output as (N, A), differentiable, comparable between samples.
         answer_names: (A,).
         scale: (N,) an answer's unit in the user's unit.
@@ -78,6 +81,8 @@ class Probe:
     samples: tuple[str, ...]
     labels: np.ndarray
     anchor: np.ndarray
+    studied: Arrays
+    studied_anchor: np.ndarray
     answers: Callable[[Any], Tensor]
     answer_names: tuple[str, ...]
     scale: np.ndarray

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from lstmkit.tasks.forecast.data import Corpus
     from lstmkit.tasks.forecast.estimator import Forecaster
 
-MOST_SCORED = 512  # windows
+MOST_SCORED, STUDIED = 512, 64  # windows
+GOLDEN = 0.618034  # multiples of it are spread evenly, modulo 1, however many there are
 BAND = (0.1, 0.9)
 UNITS = {"us": "microsecond", "ms": "millisecond", "s": "second", "m": "minute", "h": "hour"}
 UNITS |= {"d": "day", "w": "week", "b": "business day", "mo": "month", "q": "quarter", "y": "year"}
@@ -55,6 +56,8 @@ def probe(
         samples=tuple(_name(ids[s]) for s in shown.series),
         labels=windows.labels(),
         anchor=np.full(len(shown.series), model.shape.past_steps - 1),
+        studied=_studied(corpus),
+        studied_anchor=np.full(STUDIED, model.shape.past_steps - 1),
         answers=lambda output: output[..., model.median],
         answer_names=tuple(f"step {k + 1} ahead" for k in range(model.shape.horizon)),
         scale=windows.window.span[:, 0],
@@ -110,6 +113,15 @@ def _name(id: tuple[Any, ...]) -> str:
 
 def _few(names: list[str]) -> str:
     return ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
+
+
+def _studied(corpus: Corpus) -> dict[str, np.ndarray]:
+    """STUDIED windows, spread over the series and over the time of each."""
+    series = np.linspace(0, len(corpus) - 1, STUDIED).round().astype(int)
+    place = np.modf(np.arange(1, STUDIED + 1) * GOLDEN)[0]
+    first = np.minimum(corpus.shape.lookback, corpus.lengths[series])
+    origin = first + np.round(place * (corpus.lengths[series] - first)).astype(int)
+    return corpus.window(series, np.maximum(origin, 1))[0]
 
 
 def _facts(
