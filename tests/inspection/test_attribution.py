@@ -15,11 +15,11 @@ from lstmkit.inspection.attribution import attribute
 
 
 class Weighted(nn.Module):
-    """sum w x + the held input."""
+    """The held input times sum w x."""
 
     def forward(self, x: Tensor, held: Tensor) -> Tensor:
         w = torch.arange(6.0).reshape(1, 2, 3)
-        answer: Tensor = ((w * x).sum((1, 2)) + held[:, 0])[:, None]
+        answer: Tensor = ((w * x).sum((1, 2)) * held[:, 0])[:, None]
         return answer
 
 
@@ -35,7 +35,8 @@ def test_a_linear_model_is_its_weights_times_the_distance(method: str) -> None:
     found = attribute(
         Weighted(), given, answer=lambda y: y[:, 0], baselines={"x": base}, method=method
     )
-    wanted = np.arange(6).reshape(2, 3) * (given["x"] - base).numpy()
+    held = given["held"].numpy()[:, None]
+    wanted = held * np.arange(6).reshape(2, 3) * (given["x"] - base).numpy()
     np.testing.assert_allclose(found.values["x"], wanted, atol=1e-5)
     np.testing.assert_allclose(found.gap, 0, atol=1e-5)
 
@@ -48,7 +49,7 @@ def test_groups_are_occluded_together() -> None:
         Weighted(), given, answer=lambda y: y[:, 0], baselines={"x": base},
         method="occlusion", groups=groups,
     )  # fmt: skip
-    change = (np.arange(6).reshape(2, 3) * given["x"].numpy()).sum(-1)
+    change = (np.arange(6).reshape(2, 3) * given["x"].numpy()).sum(-1) * given["held"].numpy()
     np.testing.assert_allclose(found.values["x"].sum(-1), change, atol=1e-5)
 
 

@@ -130,3 +130,9 @@ def test_a_module_without_our_layers_says_what_to_do() -> None:
 def test_unknown_layers_are_named() -> None:
     with pytest.raises(UserError, match=r"lstm\.0, lstm\.1"):
         observe(Reader(), batch())["lstm.7"]
+
+
+def test_a_recording_shows_itself() -> None:
+    found = observe(Reader(), batch())
+    assert found._repr_html_().count("<tr>") == 3
+    assert len(found.plot("lstm.1", sample=2, title="gates").axes) >= 6

@@ -64,6 +64,7 @@ def test_hdf5_holds_what_lstmvis_reads(tmp_path: Path) -> None:
         assert group["cell"].shape == (sum(LENGTHS), 8)
         at = (group["sample"][:] == 3) & (group["step"][:] == 5)
         np.testing.assert_array_equal(group["cell"][at][0], found["lstm.1"].cell[5, 3])
+        assert (np.diff(group["sample"][:]) >= 0).all()  # one sample after the other
         assert [s.decode() for s in file["samples"][:]] == list(SAMPLES)
 
 

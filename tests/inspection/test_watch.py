@@ -63,6 +63,15 @@ def test_training_is_bit_for_bit_what_it_is_without(tmp_path: Path) -> None:
         assert torch.equal(value, watched[name]), name
 
 
+def test_what_validation_runs_is_not_in_the_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layers: list[int] = []
+    monkeypatch.setattr(Watch, "_write", lambda self, found, step: layers.append(len(found.layers)))
+    train(tmp_path, Watch(every=1))
+    assert layers == [2] * 30
+
+
 def test_no_folder_is_said() -> None:
     with pytest.raises(UserError, match="no folder"):
         train(None, Watch())

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lstmkit.inspection.plots import plot_attribution, plot_horizon
-from lstmkit.inspection.record import FIELDS
+from lstmkit.inspection.plots import plot_attribution
 
 if TYPE_CHECKING:
     from lstmkit.inspection.examine import Inspection
@@ -31,20 +30,17 @@ def write(found: Inspection, folder: str | Path, sample: int = 0) -> list[Path]:
 
 def figures(found: Inspection, sample: int = 0) -> dict[str, Any]:
     """matplotlib figures by name."""
-    from lstmkit.style import plot_gates
-
     probe = found.probe
     note = (
         f"{probe.title}, {probe.samples[sample]}{f'; a step is {probe.step}' * bool(probe.step)}."
     )
     made: dict[str, Any] = {}
     for layer in found.recording.layers:
-        fields = {name: getattr(layer, name)[:, sample] for name in FIELDS[:5]}
         ahead = len(layer.cell) - int(probe.anchor[sample]) - 1
-        made[f"gates-{layer.name}"] = plot_gates(
-            fields, ahead=ahead, title=f"Gates of {layer.name}", note=note
+        made[f"gates-{layer.name}"] = found.recording.plot(
+            layer.name, sample, ahead=ahead, title=f"Gates of {layer.name}", note=note
         )
-    made["horizon"] = plot_horizon(found.horizon, title="Memory horizon", note=note)
+    made["horizon"] = found.horizon.plot(title="Memory horizon", note=note)
     if found.attribution is not None:
         made["attribution"] = plot_attribution(
             found.attribution[sample],

@@ -141,6 +141,12 @@ class Horizon:
             "cut": cut,
         }
 
+    def plot(self, **options: Any) -> Any:
+        """A matplotlib figure; options as `plots.plot_horizon`."""
+        from lstmkit.inspection.plots import plot_horizon
+
+        return plot_horizon(self, **options)
+
     def _repr_html_(self) -> str:
         return f"<p>{self.sentence}</p>"
 

@@ -94,6 +94,24 @@ class Recording:
         )
         return Recording(tuple(layers), self.lengths[samples])
 
+    def plot(self, layer: str | int = 0, sample: int = 0, **options: Any) -> Any:
+        """A matplotlib figure of one layer's gates over time; options as `style.plot_gates`."""
+        from lstmkit.style import plot_gates
+
+        found, steps = self[layer], int(self.lengths[sample])
+        fields = {f: getattr(found, f)[:steps, sample] for f in FIELDS[:5]}
+        return plot_gates(fields, **options)
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{layer.name}</td>"
+            + "".join(f"<td>{getattr(layer, f)[self.valid(layer)].mean():.3f}</td>" for f in FIELDS)
+            + "</tr>"
+            for layer in self.layers
+        )
+        head = "".join(f"<th>mean {f.replace('_', ' ')}</th>" for f in FIELDS)
+        return f"<table><thead><tr><th>layer</th>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
     def valid(self, layer: LayerRecord) -> np.ndarray:
         """(T, N) bool: the steps of a layer that are no padding."""
         steps = np.arange(len(layer.cell))[:, None]

@@ -91,3 +91,21 @@ def test_the_account_is_in_the_users_units(
     assert size[1] > 4 * size[0]  # series b is seventeen times as large
     if method == "integrated-gradients":
         assert (np.abs(found.gap) < 0.05 * size).all()
+
+
+def test_a_rows_contribution_stands_at_the_step_that_reads_it(
+    fitted: tuple[Forecaster, pl.DataFrame],
+) -> None:
+    from lstmkit.inspection import examine
+    from lstmkit.inspection.attribution import Attribution
+
+    model, frame = fitted
+    probe, shape = model.probe(frame, samples=3), model.shape_
+    values = {f.input: np.zeros(f.baseline.shape) for f in probe.features}
+    row = shape.lookback - 1  # the last one that is read
+    values["values"][1, row], values["future_calendar"][2, 0, 1] = 1.0, 1.0
+    zero = np.zeros(3)
+    _, names = examine._groups(probe)
+    found = examine._by_step(probe, Attribution(values, zero, zero, "occlusion"), names)
+    assert np.argwhere(found).tolist() == [[1, 0, shape.past_steps - 1], [2, 1, shape.past_steps]]
+    assert found[1].sum() == pytest.approx(probe.scale[1])
