@@ -14,6 +14,7 @@ from lstmkit.inspection import health
 from lstmkit.inspection.attribution import METHODS, Attribution, attribute
 from lstmkit.inspection.horizon import Horizon, cut_by_lag, gradient_by_lag, time_constants
 from lstmkit.inspection.intervention import Intervention, intervene
+from lstmkit.inspection.modules import recurrent
 from lstmkit.inspection.record import Recording, observe, recording
 from lstmkit.inspection.view import Curve, View
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from lstmkit.inspection.probe import Probe, Scoring
 
 NONE = "none"
+MOST_CELLS = 10**7  # cells x steps x samples whose gradients fit into a gigabyte or so
 
 
 @dataclass(frozen=True)
@@ -160,9 +162,10 @@ def inspect(
         )
     inputs = tensors(probe.inputs)
     plain, curves = _run(probe, inputs)
-    studied = tensors(probe.studied)
+    few = _as_many_as_fit(probe)
+    studied = tensors({name: x[few] for name, x in probe.studied.items()})
     wide = observe(probe.network, **studied)
-    horizon = _horizon(probe, studied, wide)
+    horizon = _horizon(probe, studied, probe.studied_anchor[few], wide)
     found = Inspection(probe, plain, curves, horizon, health.check(wide, horizon))
     if interventions:
         found = _changed(found, inputs, interventions)
@@ -185,9 +188,21 @@ def tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     return {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in arrays.items()}
 
 
-def _horizon(probe: Probe, studied: Mapping[str, Any], found: Recording) -> Horizon:
+def _as_many_as_fit(probe: Probe) -> slice:
+    """Of the studied samples: the gradient of cells keeps some thirty numbers a cell and step."""
+    cells = sum(
+        layer.hidden_size * (1 if is_cell else len(layer.directions()))
+        for _, layer, is_cell in recurrent(probe.network)
+    )
+    fit = MOST_CELLS // max(1, cells * probe.labels.shape[1])
+    total = len(probe.studied_anchor)
+    return slice(None, None, -(-total // max(1, fit)))
+
+
+def _horizon(
+    probe: Probe, studied: Mapping[str, Any], anchor: np.ndarray, found: Recording
+) -> Horizon:
     """Sensitivity of the answers, time constants, and the cost of forgetting."""
-    anchor = probe.studied_anchor
     horizon = gradient_by_lag(
         probe.network, anchor=anchor, answer=probe.answers, cells=True, **studied
     )

@@ -109,3 +109,16 @@ def test_a_rows_contribution_stands_at_the_step_that_reads_it(
     found = examine._by_step(probe, Attribution(values, zero, zero, "occlusion"), names)
     assert np.argwhere(found).tolist() == [[1, 0, shape.past_steps - 1], [2, 1, shape.past_steps]]
     assert found[1].sum() == pytest.approx(probe.scale[1])
+
+
+def test_fewer_windows_are_studied_where_they_would_not_fit(
+    fitted: tuple[Forecaster, pl.DataFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lstmkit.inspection import examine
+
+    model, frame = fitted
+    probe = model.probe(frame)
+    assert len(probe.studied_anchor[examine._as_many_as_fit(probe)]) == 64
+    monkeypatch.setattr(examine, "MOST_CELLS", 5 * model.facts_["width"] * probe.labels.shape[1])
+    assert len(probe.studied_anchor[examine._as_many_as_fit(probe)]) == 5
+    assert inspect(probe, method="none").horizon.reach >= 1

@@ -138,10 +138,12 @@ def _facts(
 
 
 def _step(shape: Geometry) -> str:
-    """`4 weeks`."""
+    """`4 weeks`; nothing where rows have no time and a step is a row."""
     freq = parse_freq(shape.freq)
     count = shape.segment * freq.count
-    return f"{count} {UNITS[freq.unit]}{'s' * (count > 1)}"
+    return (
+        "" if (count, freq.unit) == (1, "i") else f"{count} {UNITS[freq.unit]}{'s' * (count > 1)}"
+    )
 
 
 def _scoring(corpus: Corpus, chosen: scoring.Selection, model: scoring.Model) -> Scoring:
