@@ -11,14 +11,8 @@ from torch.nn.utils.rnn import pack_sequence
 
 import lstmkit
 from lstmkit.errors import UserError
-from lstmkit.inspection.horizon import (
-    Cut,
-    Horizon,
-    cut_by_lag,
-    gradient_by_lag,
-    ladder,
-    time_constants,
-)
+from lstmkit.inspection.cut import Cut, cut_by_lag, ladder
+from lstmkit.inspection.horizon import Horizon, gradient_by_lag, time_constants
 from lstmkit.inspection.intervention import clamp, intervene
 from lstmkit.inspection.record import observe
 
@@ -154,6 +148,8 @@ def test_ladder() -> None:
 def test_what_cannot_be_measured_is_said() -> None:
     with pytest.raises(UserError, match="no recurrent layer"):
         gradient_by_lag(nn.Linear(3, 3), batch())
+    with pytest.raises(UserError, match="whose state could be wiped"):
+        cut_by_lag(nn.RNN(3, 3), batch(), score=lambda out: 0.0)
     with pytest.raises(UserError, match="does not depend"):
         gradient_by_lag(Reader(), batch(), answer=lambda out: out.detach())
     with pytest.raises(UserError, match="is no step"):

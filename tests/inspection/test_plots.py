@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lstmkit.inspection.horizon import Cut, Horizon
+from lstmkit.inspection.cut import Cut
+from lstmkit.inspection.horizon import Horizon
 from lstmkit.inspection.plots import plot_attribution, plot_horizon, plot_horizons
 from lstmkit.inspection.sections import svg
 

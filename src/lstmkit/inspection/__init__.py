@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lstmkit.inspection.attribution import attribute as attribute
+    from lstmkit.inspection.cut import cut_by_lag as cut_by_lag
     from lstmkit.inspection.examine import inspect as inspect
     from lstmkit.inspection.health import check as check
-    from lstmkit.inspection.horizon import cut_by_lag as cut_by_lag
     from lstmkit.inspection.horizon import gradient_by_lag as gradient_by_lag
     from lstmkit.inspection.horizon import time_constants as time_constants
     from lstmkit.inspection.intervention import ablate as ablate
@@ -36,7 +36,7 @@ _NAMES = {
     "attribute": "attribution",
     "inspect": "examine",
     "check": "health",
-    "cut_by_lag": "horizon",
+    "cut_by_lag": "cut",
     "gradient_by_lag": "horizon",
     "time_constants": "horizon",
     "ablate": "intervention",

@@ -12,7 +12,8 @@ import numpy as np
 from lstmkit.errors import UserError
 from lstmkit.inspection import health
 from lstmkit.inspection.attribution import METHODS, Attribution, attribute
-from lstmkit.inspection.horizon import Horizon, cut_by_lag, gradient_by_lag, time_constants
+from lstmkit.inspection.cut import cut_by_lag
+from lstmkit.inspection.horizon import Horizon, gradient_by_lag, time_constants
 from lstmkit.inspection.intervention import Intervention, intervene
 from lstmkit.inspection.modules import recurrent
 from lstmkit.inspection.record import Recording, observe, recording

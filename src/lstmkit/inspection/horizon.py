@@ -21,42 +21,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lstmkit.errors import UserError
+from lstmkit.inspection.cut import Cut
+from lstmkit.inspection.entrance import anchors, entrance, recurrent_parts, watched_input
 from lstmkit.inspection.modules import evaluating, recurrent
-from lstmkit.inspection.record import Recording, lengths_of
+from lstmkit.inspection.record import Recording
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor, nn
 
 Answer = Callable[[Any], "Tensor"]
 
 REACH = 0.95  # of the sensitivity
-TOLERANCE = 0.01  # of the score
 MOST_STEPS = 20_000  # of the equations in Python, for the gradient of cells: steps x projections
-
-
-@dataclass(frozen=True)
-class Cut:
-    """The score where only the last `kept` steps before the answer could be remembered.
-
-    Attributes:
-        kept: (K,) steps, ascending; 0 keeps none.
-        score: (K,) lower is better.
-        full: with the whole memory.
-        metric: its name.
-    """
-
-    kept: np.ndarray
-    score: np.ndarray
-    full: float
-    metric: str = "score"
-
-    @property
-    def needed(self) -> int:
-        """The fewest steps from which on the score stays within 1 % of the whole memory's."""
-        near = self.score <= self.full + TOLERANCE * abs(self.full)
-        enough = np.flatnonzero(np.logical_and.accumulate(near[::-1])[::-1])
-        return int(self.kept[enough[0]]) if len(enough) else int(self.kept[-1])
 
 
 @dataclass(frozen=True)
@@ -197,20 +173,20 @@ def gradient_by_lag(
     """
     import torch
 
-    first = _first_recurrent(module)
+    first = recurrent_parts(module)
     read = answer or _flat
-    with evaluating(module), torch.enable_grad(), _watched_input(first) as seen:
+    with evaluating(module), torch.enable_grad(), watched_input(first) as seen:
         output = read(module(*inputs, **named))
-        x, lengths = _seen(seen)
+        x, lengths = entrance(seen)
         squares = _squared_gradients(output, [x.leaf], projections, seed)[0]
     by_step = np.sqrt(x.time_first(squares).sum(-1))  # (T, N)
-    lags, available = _by_lag(by_step, _anchor(anchor, lengths, by_step.shape))
+    lags, available = _by_lag(by_step, anchors(anchor, lengths, by_step.shape))
     found = Horizon(lags, available=available)
     if not cells:
         return found
     few = max(1, min(projections, MOST_STEPS // len(by_step)))
     by_cell = _cell_gradients(module, inputs, named, read, few, seed)
-    lagged = {name: _by_lag(g, _anchor(anchor, lengths, g.shape))[0] for name, g in by_cell.items()}
+    lagged = {name: _by_lag(g, anchors(anchor, lengths, g.shape))[0] for name, g in by_cell.items()}
     return replace(found, cells=lagged)
 
 
@@ -218,77 +194,6 @@ def _flat(output: Any) -> Tensor:
     """The module's output, the first part of a tuple, as (N, A)."""
     first = output[0] if isinstance(output, (tuple, list)) else output
     found: Tensor = first.reshape(len(first), -1)
-    return found
-
-
-def _first_recurrent(module: nn.Module) -> list[Any]:
-    from torch import nn
-
-    found = [part for part in module.modules() if isinstance(part, nn.RNNBase)]
-    if not found:
-        raise UserError(
-            "there is no recurrent layer in this module",
-            expected="lstmkit.LSTM, or any torch.nn.RNNBase",
-        )
-    return found
-
-
-@dataclass
-class _Input:
-    """What the first recurrent layer was given, as a leaf that gradients arrive at."""
-
-    leaf: Tensor
-    batch_first: bool
-    unpack: Callable[[Tensor], Tensor] | None = None
-
-    def time_first(self, gradient: np.ndarray) -> np.ndarray:
-        """(T, N, I) of a gradient in the leaf's own layout."""
-        import torch
-
-        if self.unpack is not None:
-            found: np.ndarray = self.unpack(torch.from_numpy(gradient)).numpy()
-            return found
-        gradient = gradient if gradient.ndim == 3 else gradient[:, None]
-        return gradient.swapaxes(0, 1) if self.batch_first and self.leaf.dim() == 3 else gradient
-
-
-@contextmanager
-def _watched_input(layers: Sequence[Any]) -> Iterator[list[Any]]:
-    """The input of whichever layer runs first becomes a leaf; it and its lengths are noted."""
-    from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
-
-    seen: list[Any] = []
-
-    def before(layer: Any, args: Any, kwargs: Any) -> Any:
-        if seen:
-            return None
-        given = args[0] if args else kwargs["input"]
-        lengths = lengths_of(given, kwargs)
-        if isinstance(given, PackedSequence):
-            leaf = given.data.detach().requires_grad_()
-            entered: Any = given._replace(data=leaf)
-            seen.append((_Input(leaf, False, lambda g: _unpacked(given, g)), lengths))
-        else:
-            leaf = entered = given.detach().requires_grad_()
-            seen.append((_Input(leaf, layer.batch_first), lengths))
-        return ((entered, *args[1:]), kwargs) if args else ((), {**kwargs, "input": entered})
-
-    def _unpacked(packed: Any, gradient: Tensor) -> Tensor:
-        padded: Tensor = pad_packed_sequence(packed._replace(data=gradient.to(packed.data)))[0]
-        return padded.double()
-
-    handles = [layer.register_forward_pre_hook(before, with_kwargs=True) for layer in layers]
-    try:
-        yield seen
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _seen(seen: list[Any]) -> tuple[_Input, Any]:
-    if not seen:
-        raise UserError("the module did not call any of its recurrent layers")
-    found: tuple[_Input, Any] = seen[0]
     return found
 
 
@@ -322,17 +227,6 @@ def _squared_gradients(
             if g is not None:
                 total[k] += scale * g.double().cpu().numpy() ** 2
     return total
-
-
-def _anchor(anchor: Any, lengths: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """(N,) the last step that is looked at."""
-    T, N = shape[:2]
-    if anchor is None:
-        anchor = T - 1 if lengths is None else np.asarray(lengths.cpu()) - 1
-    found = np.broadcast_to(np.asarray(anchor, np.int64), (N,))
-    if (found >= T).any():
-        raise UserError(f"the anchor {found.max()} is no step", expected=f"0 to {T - 1}")
-    return found
 
 
 def _by_lag(by_step: np.ndarray, anchor: np.ndarray) -> tuple[np.ndarray, int]:
@@ -387,94 +281,3 @@ def _steered(module: nn.Module, nudge: Callable[..., Any]) -> Iterator[None]:
     finally:
         for (_, layer), old in zip(layers, before, strict=True):
             layer.steer = old
-
-
-def cut_by_lag(
-    module: nn.Module,
-    *inputs: Any,
-    score: Callable[[Any], float],
-    anchor: Any = None,
-    kept: Sequence[int] | None = None,
-    metric: str = "score",
-    **named: Any,
-) -> Cut:
-    """The score where the state is wiped so that only the last `kept` steps can be remembered.
-
-    Every lstmkit.LSTM inside is reset before step anchor - kept + 1 of each sample, as `resets`
-    does: what follows equals a run that begins there.
-
-    Args:
-        score: of the module's output, lower is better.
-        anchor: (N,) or one number, as in `gradient_by_lag`.
-        kept: how many steps: 1, 2, 3, 4, 6, 8, 12 ... if left out; before them 0, a reset after the
-            anchor, where steps follow it.
-
-    Raises:
-        UserError: no recurrent layer ran, or it was given a PackedSequence.
-    """
-    import torch
-
-    with evaluating(module), torch.no_grad():
-        with _watched_input(_first_recurrent(module)) as seen:
-            full = float(score(module(*inputs, **named)))
-        x, lengths = _seen(seen)
-        shape = _shape(x)
-        last = _anchor(anchor, lengths, shape)
-        follow = bool((last + 1 < shape[0]).all())
-        kept = list(kept) if kept is not None else ladder(int(last.max()) + 1, 0 if follow else 1)
-        scores = []
-        for k in kept:
-            with _reset_before(module, last - k + 1, shape):
-                scores.append(float(score(module(*inputs, **named))))
-    return Cut(np.asarray(kept), np.asarray(scores), full, metric)
-
-
-def ladder(most: int, least: int = 1) -> list[int]:
-    """`least`, ... 1, 2, 3, 4, 6, 8, 12, 16, 24 ... and `most`."""
-    steps = {0, *(2**k for k in range(32)), *(3 * 2**k for k in range(30))}
-    return sorted(k for k in steps if least <= k < most) + [most]
-
-
-def _shape(x: _Input) -> tuple[int, int]:
-    if x.unpack is not None:
-        raise UserError(
-            "the state of a packed sequence cannot be cut", hint="give lengths= instead of packing"
-        )
-    if x.leaf.dim() == 2:
-        return x.leaf.shape[0], 1
-    T, N = x.leaf.shape[:2]
-    return (N, T) if x.batch_first else (T, N)
-
-
-@contextmanager
-def _reset_before(module: nn.Module, step: np.ndarray, shape: tuple[int, int]) -> Iterator[None]:
-    """Every lstmkit.LSTM inside forgets before `step` (N,); a step outside is no reset."""
-    import torch
-
-    T, N = shape
-    resets = torch.zeros(T, N, dtype=torch.bool)
-    inside = (step > 0) & (step < T)
-    resets[step[inside], np.flatnonzero(inside)] = True
-
-    def before(layer: Any, args: Any, kwargs: Any) -> Any:
-        given = args[0] if args else kwargs["input"]
-        mine = _resets_for(layer, given, resets)
-        old = kwargs.get("resets")
-        return args, {**kwargs, "resets": mine if old is None else mine | old}
-
-    layers = [layer for _, layer, is_cell in recurrent(module) if not is_cell]
-    handles = [layer.register_forward_pre_hook(before, with_kwargs=True) for layer in layers]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _resets_for(layer: Any, given: Any, resets: torch.Tensor) -> Any:
-    """The resets in the layout of this layer's input; those of steps that it does not have go."""
-    if given.dim() == 2:
-        return resets[: len(given), 0].to(given.device)
-    T = given.shape[1 if layer.batch_first else 0]
-    mine = resets[:T].to(given.device)
-    return mine.T if layer.batch_first else mine

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from lstmkit.inspection.horizon import Cut, Horizon
+    from lstmkit.inspection.cut import Cut
+    from lstmkit.inspection.horizon import Horizon
 
 SERIES = (COLOURS["forget"], COLOURS["forecast"], COLOURS["output"], COLOURS["cell"], QUIET)
 LOWEST = 1e-12  # of the largest sensitivity: what float32 gradients still tell apart
