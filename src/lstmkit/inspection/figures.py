@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from lstmkit.inspection.examine import Inspection
 
 KINDS = (".png", ".svg")
+DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 def write(found: Inspection, folder: str | Path, sample: int = 0) -> list[Path]:
@@ -36,9 +38,15 @@ def figures(found: Inspection, sample: int = 0) -> dict[str, Any]:
     )
     made: dict[str, Any] = {}
     for layer in found.recording.layers:
-        ahead = len(layer.cell) - int(probe.anchor[sample]) - 1
         made[f"gates-{layer.name}"] = found.recording.plot(
-            layer.name, sample, ahead=ahead, title=f"Gates of {layer.name}", note=note
+            layer.name,
+            sample,
+            time=_times(probe.labels[sample]),
+            series=_by_step(found, sample),
+            series_label=f"{probe.quantity}, mean of each step",
+            ahead=len(layer.cell) - int(probe.anchor[sample]) - 1,
+            title=f"Gates of {layer.name}",
+            note=note,
         )
     made["horizon"] = found.horizon.plot(title="Memory horizon", note=note)
     if found.attribution is not None:
@@ -50,3 +58,25 @@ def figures(found: Inspection, sample: int = 0) -> dict[str, Any]:
             note=f"{note} {found.method.replace('-', ' ')}, in units of {probe.quantity}.",
         )
     return made
+
+
+def _times(labels: np.ndarray) -> np.ndarray | None:
+    """Labels that are dates as such; None otherwise: steps are numbered."""
+    if not all(DATE.match(str(label)) for label in labels):
+        return None
+    found: np.ndarray = labels.astype("datetime64[s]")
+    return found
+
+
+def _by_step(found: Inspection, sample: int) -> np.ndarray:
+    """(T,) the mean of the rows that a step reads, or answers; NaN where there are none."""
+    T = found.probe.labels.shape[1]
+    total, count = np.zeros(T), np.zeros(T)
+    for curve in found.curves:
+        if curve.kind in ("input", "prediction"):
+            x = curve.x if curve.x.ndim == 1 else curve.x[sample]
+            y, step = curve.y[sample], np.floor(x + 0.5).astype(int)
+            there = ~np.isnan(y) & (step >= 0) & (step < T)
+            np.add.at(total, step[there], y[there])
+            np.add.at(count, step[there], 1)
+    return np.divide(total, count, out=np.full(T, np.nan), where=count > 0)
