@@ -2,4 +2,7 @@
 
 from __future__ import annotations
 
-DEMOS = {"forecast": "lstmkit.demos.forecast:run"}
+DEMOS = {
+    "forecast": "lstmkit.demos.forecast:run",
+    "concepts": "lstmkit.demos.concepts:run",
+}
