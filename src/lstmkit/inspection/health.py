@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lstmkit.inspection.horizon import time_constants
+from lstmkit.inspection.horizon import time_constant, time_constants
 
 if TYPE_CHECKING:
     from lstmkit.inspection.horizon import Horizon
@@ -105,8 +105,7 @@ def statistics(layer: LayerRecord, valid: np.ndarray) -> dict[str, float]:
         found[f"{name}/mean"] = float(gate.mean())
         found[f"{name}/shut"] = float((gate < SHUT).mean())
         found[f"{name}/open"] = float((gate > OPEN).mean())
-    rate = -np.log(np.clip(layer.forget_gate[valid], 1e-12, 1 - 1e-7)).mean(0)
-    found["time_constant/median"] = float(np.median(1 / rate))
+    found["time_constant/median"] = float(np.median(time_constant(layer.forget_gate[valid])))
     found["cell/mean_abs"] = float(np.abs(layer.cell[valid]).mean())
     found["cell/saturated"] = float((np.abs(layer.cell[valid]) > FLAT_CELL).mean())
     found["candidate/saturated"] = float((np.abs(layer.candidate[valid]) > FLAT_CANDIDATE).mean())

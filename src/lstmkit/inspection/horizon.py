@@ -137,12 +137,17 @@ def _last(count: int) -> str:
 
 def time_constants(recording: Recording) -> dict[str, np.ndarray]:
     """(H,) of each layer: tau = -1 / mean(ln f) over valid steps and samples, in steps."""
-    found = {}
-    for layer in recording.layers:
-        f = layer.forget_gate[recording.valid(layer)].astype(np.float64)
-        rate = np.abs(np.log(np.clip(f, 1e-12, 1.0)).mean(0))
-        with np.errstate(divide="ignore"):
-            found[layer.name] = 1.0 / rate
+    return {
+        layer.name: time_constant(layer.forget_gate[recording.valid(layer)])
+        for layer in recording.layers
+    }
+
+
+def time_constant(forget: np.ndarray) -> np.ndarray:
+    """(H,) of forget gates (M, H); inf where one never closes."""
+    rate = np.abs(np.log(np.clip(forget, 1e-12, 1.0)).mean(0, dtype=np.float64))
+    with np.errstate(divide="ignore"):
+        found: np.ndarray = 1.0 / rate
     return found
 
 
