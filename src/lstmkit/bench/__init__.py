@@ -1,3 +1,6 @@
 """What `lstmkit bench` runs."""
 
-BENCHES = {"runtime": "lstmkit.bench.runtime:bench"}
+BENCHES = {
+    "runtime": "lstmkit.bench.runtime:bench",
+    "memory": "lstmkit.bench.memory.suite:bench",
+}

@@ -164,9 +164,9 @@ def gradient_by_lag(
     """The sensitivity of the answer to each earlier step.
 
     Args:
-        module: called as `module(*inputs, **named)`, in evaluation mode. Its first recurrent layer
-            (any torch.nn.RNNBase: lstmkit.LSTM, torch.nn.RNN ...) is where gradients are taken, so
-            that what reaches the answer on another way is left out.
+        module: called as `module(*inputs, **named)`, in evaluation mode. Gradients are taken at its
+            first recurrent layer (any torch.nn.RNNBase: lstmkit.LSTM, torch.nn.RNN ...), at that
+            layer's first call: what reaches the answer on another way is left out.
         anchor: (N,) or one number: the last step that is looked at; the last valid one if left out.
         answer: (N, A) from the module's output; all of it if left out.
         projections: the norm of the Jacobian is exact up to so many answers, else estimated from so
