@@ -67,6 +67,7 @@ def runtime(quick: bool, as_json: bool, quiet: bool) -> None:
 @click.option("--task", "tasks", multiple=True, metavar="NAME", help="Repeatable; all if none.")
 @click.option("--model", "models", multiple=True, type=click.Choice(MODELS), help="Repeatable.")
 @click.option("--seeds", type=click.IntRange(min=1), default=10, show_default=True)
+@click.option("--first-seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--workers", type=click.IntRange(min=1), help="Processes; half the cores if none.")
 @click.option(
     "--minutes",
@@ -89,6 +90,7 @@ def memory(
     tasks: tuple[str, ...],
     models: tuple[str, ...],
     seeds: int,
+    first_seed: int,
     workers: int | None,
     minutes: float,
     lags: bool,
@@ -113,6 +115,7 @@ def memory(
         tasks,
         models or MODELS,
         seeds=seeds,
+        first=first_seed,
         workers=workers,
         minutes=minutes,
         folder=Path(output) if output else None,

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 DEMOS = {
     "forecast": "lstmkit.demos.forecast:run",
+    "memory": "lstmkit.demos.memory:run",
     "concepts": "lstmkit.demos.concepts:run",
 }
