@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-GUIDES = sorted((Path(__file__).parent.parent.parent / "docs" / "guides").rglob("*.md"))
+GUIDES = sorted((ROOT / "docs" / "guides").rglob("*.md"))
 
 
 @pytest.mark.slow

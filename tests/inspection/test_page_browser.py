@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from inspection.test_report import recorded, view_of
+from inspection.test_page import recorded, view_of
 
 from lstmkit.inspection import report
 from lstmkit.inspection.view import Curve
