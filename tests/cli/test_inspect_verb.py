@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -99,3 +100,27 @@ def test_training_can_be_watched(
     assert done.exit_code == 0, done.stderr
     logs = tmp_path / "m.safetensors.logs"
     assert list((logs / "gates").glob("events*")) and list((logs / "refit" / "gates").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("package", "options"),
+    [("captum", []), ("h5py", ["--attribution", "none", "--traces", "traces.h5"])],
+)
+def test_a_missing_package_is_said_before_any_work(
+    lstmkit: Run, model: Path, sales: Path, package: str, options: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def no_work(path: Path) -> None:
+        raise AssertionError("the model was loaded")
+
+    class Absent:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name.partition(".")[0] == package:
+                raise ModuleNotFoundError(name, name=package)
+
+    for name in [n for n in sys.modules if n.partition(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Absent(), *sys.meta_path])
+    monkeypatch.setattr("lstmkit.tasks.estimator.load", no_work)
+    done = lstmkit("inspect", model, sales, *options)
+    assert done.exit_code == 2 and "lstmkit[inspect]" in done.stderr

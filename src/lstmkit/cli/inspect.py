@@ -9,9 +9,11 @@ import click
 
 from lstmkit.cli import checks
 from lstmkit.cli.console import Console, shared
+from lstmkit.errors import require
 
 METHODS = ("integrated-gradients", "occlusion", "none")
-TRACES = (".arrow", ".parquet", ".csv", ".csv.gz", ".h5", ".hdf5")
+HDF5 = (".h5", ".hdf5")
+TRACES = (".arrow", ".parquet", ".csv", ".csv.gz", *HDF5)
 PAGES = (".html", ".htm")
 KINDS = ("clamp", "ablate", "edit")
 
@@ -65,6 +67,10 @@ def inspect(
             checks.output(path, [model, *data], suffixes)
     if figures:
         checks.folder(Path(figures))
+    if method != METHODS[-1]:
+        require("captum", "inspect")
+    if traces and traces.endswith(HDF5):
+        require("h5py", "inspect")
     from lstmkit.inspection import intervention
     from lstmkit.tasks.estimator import load
 
