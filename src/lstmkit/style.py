@@ -7,7 +7,8 @@ without pyplot: nothing is global, no display is needed. matplotlib is imported 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -126,6 +127,14 @@ def save(figure: Figure, path: str | Path, dpi: int = 150) -> Path:
     with atomic_write(path) as file:
         figure.savefig(file, format=kind, dpi=dpi, metadata=_undated(kind))
     return path
+
+
+def html_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table for notebooks, as text."""
+    lines = ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows]
+    names = "".join(f"<th>{escape(name)}</th>" for name in head)
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    return f"<table><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _undated(kind: str) -> dict[str, Any] | None:

@@ -55,6 +55,7 @@ def test_statistics_are_written_at_the_steps_that_were_asked_for(tmp_path: Path)
         "lstm.1/cell/mean_abs",
     }
     assert found["lstm/gradient_norm"] == [1, 10, 20, 30]
+    assert found["lstm.1/health/duplicate"] == found["lstm.0/health/dead"] == [1, 10, 20, 30]
 
 
 def test_training_is_bit_for_bit_what_it_is_without(tmp_path: Path) -> None:
@@ -80,3 +81,15 @@ def test_no_folder_is_said() -> None:
 def test_afterwards_no_hook_is_left(tmp_path: Path) -> None:
     network = train(None, Watch(tmp_path, every=1))
     assert not network.lstm._forward_hooks and not network.lstm._forward_pre_hooks
+
+
+def test_the_checks_of_health_are_counted() -> None:
+    from lstmkit.inspection import watch
+    from lstmkit.inspection.intervention import ablate, intervene
+    from lstmkit.inspection.record import observe
+
+    network = Reader()
+    with intervene(network, ablate("lstm.1", [2, 5])):
+        counts = watch._counts(observe(network, batch()))
+    assert counts["lstm.1", "output_gate_shut"] == counts["lstm.1", "dead"] == 2
+    assert counts["lstm.0", "dead"] == 0

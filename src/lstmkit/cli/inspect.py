@@ -10,10 +10,10 @@ import click
 from lstmkit.cli import checks
 from lstmkit.cli.console import Console, shared
 from lstmkit.errors import require
+from lstmkit.inspection.attribution import METHODS
+from lstmkit.inspection.examine import NONE
+from lstmkit.inspection.traces import HDF5, SUFFIXES
 
-METHODS = ("integrated-gradients", "occlusion", "none")
-HDF5 = (".h5", ".hdf5")
-TRACES = (".arrow", ".parquet", ".csv", ".csv.gz", *HDF5)
 PAGES = (".html", ".htm")
 KINDS = ("clamp", "ablate", "edit")
 
@@ -31,12 +31,12 @@ KINDS = ("clamp", "ablate", "edit")
 @click.option("--ablate", multiple=True, metavar="WHERE", help="Take units out: lstm.0[3,5].")
 @click.option("--edit", multiple=True, metavar="WHERE@STEP=VALUE",
               help="Write into the cell state: lstm.0.cell[3]@12=0.5.")  # fmt: skip
-@click.option("--attribution", "method", type=click.Choice(METHODS), default=METHODS[0],
+@click.option("--attribution", "method", type=click.Choice([*METHODS, NONE]), default=METHODS[0],
               show_default=True, help="How the answer is accounted for.")  # fmt: skip
 @click.option("--answer", type=click.IntRange(min=1), metavar="K",
               help="Attribute the K-th answer; their mean if left out.")  # fmt: skip
 @click.option("--traces", metavar="FILE", help="Write the traces: .arrow .parquet .csv .h5.")
-@click.option("--figures", metavar="FOLDER", help="Write the figures as PNG and SVG.")
+@click.option("--figures", metavar="FOLDER", help="Write the first sample's figures: PNG, SVG.")
 @shared
 def inspect(
     model: str,
@@ -62,12 +62,12 @@ def inspect(
     console = Console(quiet)
     checks.readable(model)
     source = checks.inputs(data)
-    for path, suffixes in ((output, PAGES), (traces, TRACES)):
+    for path, suffixes in ((output, PAGES), (traces, SUFFIXES)):
         if path:
             checks.output(path, [model, *data], suffixes)
     if figures:
         checks.folder(Path(figures))
-    if method != METHODS[-1]:
+    if method != NONE:
         require("captum", "inspect")
     if traces and traces.endswith(HDF5):
         require("h5py", "inspect")

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 
 def recurrent_parts(module: nn.Module) -> list[Any]:
+    """Every torch.nn.RNNBase inside: ours and PyTorch's own.
+
+    Raises:
+        UserError: there is none.
+    """
     from torch import nn
 
     found = [part for part in module.modules() if isinstance(part, nn.RNNBase)]
@@ -81,6 +86,11 @@ def watched_input(layers: Sequence[Any]) -> Iterator[list[Any]]:
 
 
 def entrance(seen: list[Any]) -> tuple[Entrance, Any]:
+    """What `watched_input` noted, and the lengths.
+
+    Raises:
+        UserError: no layer ran.
+    """
     if not seen:
         raise UserError("the module did not call any of its recurrent layers")
     found: tuple[Entrance, Any] = seen[0]

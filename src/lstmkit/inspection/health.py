@@ -25,7 +25,7 @@ FLAT_CANDIDATE, FLAT_CELL = 0.99, 3.0  # |g|, |c| from which tanh hardly moves
 STILL = 1e-3  # deviation of a hidden state that carries nothing
 TWIN = 0.995  # |correlation| of two cells
 VANISHED, EXPLODED = 1e-4, 10.0  # of the largest sensitivity; over that at lag 0
-MOST_UNITS = 2048  # for pairs
+MOST_UNITS, MOST_ROWS = 2048, 20_000  # for pairs
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def _mostly(there: np.ndarray) -> np.ndarray:
 
 def _twins(cell: np.ndarray) -> np.ndarray:
     """(H,) units whose cell is, up to a factor and an offset, that of one with a lower number."""
-    H = cell.shape[1]
+    H, cell = cell.shape[1], cell[:: max(1, len(cell) // MOST_ROWS)]
     centred = cell - cell.mean(0)
     norm = np.linalg.norm(centred, axis=0)
     moving = norm > STILL * np.sqrt(len(cell))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 QUANTITIES = FIELDS[:5]  # what may be changed; an unchanged output gate shows an edited cell
 GRAMMAR = re.compile(
-    r"(?P<target>[\w.]+?)(\[(?P<units>[\d,\s:-]+)\])?(@(?P<steps>[\d:-]+))?(=(?P<value>\S+))?"
+    r"(?P<target>[\w.]+?)(\[(?P<units>[\d,-]+)\])?(@(?P<steps>[\d-]+))?(=(?P<value>\S+))?"
 )
 
 

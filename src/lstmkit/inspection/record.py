@@ -103,14 +103,14 @@ class Recording:
         return plot_gates(fields, **options)
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{layer.name}</td>"
-            + "".join(f"<td>{getattr(layer, f)[self.valid(layer)].mean():.3f}</td>" for f in FIELDS)
-            + "</tr>"
-            for layer in self.layers
-        )
-        head = "".join(f"<th>mean {f.replace('_', ' ')}</th>" for f in FIELDS)
-        return f"<table><thead><tr><th>layer</th>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        from lstmkit.style import html_table
+
+        head = ["layer", *(f"mean {f.replace('_', ' ')}" for f in FIELDS)]
+        return html_table(head, ([layer.name, *self._means(layer)] for layer in self.layers))
+
+    def _means(self, layer: LayerRecord) -> list[str]:
+        valid = self.valid(layer)
+        return [f"{getattr(layer, f)[valid].mean():.3f}" for f in FIELDS]
 
     def valid(self, layer: LayerRecord) -> np.ndarray:
         """(T, N) bool: the steps of a layer that are no padding."""

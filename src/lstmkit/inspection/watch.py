@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lstmkit.errors import UserError, require
-from lstmkit.inspection.health import statistics
+from lstmkit.inspection.health import ADVICE, check, statistics
 from lstmkit.inspection.horizon import time_constants
 from lstmkit.inspection.modules import recurrent
 from lstmkit.inspection.record import GATES, Recorder, Recording, recording
@@ -25,9 +25,10 @@ LONGEST = 1e6  # steps of a time constant that is shown
 class Watch:
     """A training callback: at every so many steps one batch is recorded while it is learnt from.
 
-    Writes, for each layer: mean, shut and open shares of each gate, median time constant, |c|,
-    saturated shares, the gradient's norm, and histograms of gates and time constants. Training
-    itself is not changed: a trace is what the step computes anyway, kept.
+    Writes, for each layer: how many units each check of `health` finds, mean, shut and open shares
+    of each gate, median time constant, |c|, saturated shares, the gradient's norm, and histograms
+    of gates and time constants. Training itself is not changed: a trace is what the step computes
+    anyway, kept.
 
     Args:
         folder: of the events; the run's `log_dir`, in `gates` there, if left out.
@@ -96,6 +97,8 @@ class Watch:
                 writer.add_histogram(f"{layer.name}/{gate}", thin, step)
             longest = np.clip(constants[layer.name], None, LONGEST)
             writer.add_histogram(f"{layer.name}/time_constant", longest, step)
+        for (layer_name, kind), units in _counts(found).items():
+            writer.add_scalar(f"{layer_name}/health/{kind}", units, step)
         for name, norm in self._gradients().items():
             writer.add_scalar(f"{name}/gradient_norm", norm, step)
         writer.flush()
@@ -116,3 +119,11 @@ class Watch:
             module = require("torch.utils.tensorboard", "train")
             self.writer = module.SummaryWriter(str(self.folder), purge_step=step)
         return self.writer
+
+
+def _counts(found: Recording) -> dict[tuple[str, str], int]:
+    """Units that each check finds in each layer, 0 where all is well; a layer as a whole is 1."""
+    counts = {(name, kind.replace(" ", "_")): 0 for name in found.names for kind in ADVICE}
+    for finding in check(found):
+        counts[finding.layer, finding.kind.replace(" ", "_")] = len(finding.units) or 1
+    return {key: n for key, n in counts.items() if not key[1].startswith("gradient")}

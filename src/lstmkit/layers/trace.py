@@ -94,14 +94,14 @@ class Trace:
         return plot_gates(self.layers[layer].select(sample), **options)
 
     def _repr_html_(self) -> str:
-        rows = "".join(_row(layer) for layer in self.layers)
+        from lstmkit.style import html_table
+
         names = ("layer", "steps", "batch", "units", *(f"mean {k}" for k in FIELDS[:4]))
-        head = "".join(f"<th>{name.replace('_', ' ')}</th>" for name in names)
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        head = [name.replace("_", " ") for name in names]
+        return html_table(head, (_row(layer) for layer in self.layers))
 
 
-def _row(layer: LayerTrace) -> str:
+def _row(layer: LayerTrace) -> list[str]:
     name = f"{layer.layer}{' reverse' if layer.reverse else ''}"
     means = (f"{getattr(layer, k).detach().float().mean():.3f}" for k in FIELDS[:4])
-    cells = (name, *layer.cell.shape, *means)
-    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+    return [name, *(str(size) for size in layer.cell.shape), *means]

@@ -46,14 +46,13 @@ class ForecastTrace:
         return plot_gates(fields, **given)
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{k}</td>"
-            + "".join(f"<td>{layer[f].mean():.3f}</td>" for f in FIELDS)
-            + "</tr>"
+        from lstmkit.style import html_table
+
+        rows = [
+            [str(k), *(f"{layer[f].mean():.3f}" for f in FIELDS)]
             for k, layer in enumerate(self.layers)
-        )
-        head = "".join(f"<th>mean {f.replace('_', ' ')}</th>" for f in FIELDS)
-        return f"<table><thead><tr><th>layer</th>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        ]
+        return html_table(["layer", *(f"mean {f.replace('_', ' ')}" for f in FIELDS)], rows)
 
 
 def record(model: Model, corpus: Corpus, ids: Sequence[tuple[Any, ...]]) -> ForecastTrace:
