@@ -2,5 +2,7 @@
 
 `calendar` (numpy) knows steps of time; `tables` reads CSV, Parquet and frames into series, with the
 help of `files` (bytes to columns), `columns` (which column is what), `timestamps` (text to times)
-and `grid` (rows to regular steps).
+and `grid` (rows to regular steps). Columns beside the target are `covariates`, with `wishes` (what
+was asked), `covariate_columns` (their cells), `future` (a table of what is known ahead), and the
+generated `holidays` and `gaps`.
 """

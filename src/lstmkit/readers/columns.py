@@ -157,7 +157,7 @@ def find_roles(
     """
     if layout not in (None, "long", "wide", "rows"):
         raise UserError(f"layout {layout!r} is not known", expected="long, wide or rows")
-    ids = _id_list(frame, id)
+    ids = name_list(frame, id)
     for name in [*ids, *(n for n in (time, target) if n is not None)]:
         require_column(frame, name)
     if target is not None and target in (time, *ids):
@@ -176,14 +176,15 @@ def find_roles(
     return _long(frame, ids, id is not None, time, target, notes)
 
 
-def _id_list(frame: pl.DataFrame, id: str | list[str] | None) -> list[str]:
-    if isinstance(id, str):
+def name_list(frame: pl.DataFrame, given: str | list[str] | None) -> list[str]:
+    """Names that the user gave: a list, or a text that may hold several, `store,item`."""
+    if isinstance(given, str):
         return (
-            [id]
-            if id in frame.columns
-            else [part.strip() for part in id.split(",") if part.strip()]
+            [given]
+            if given in frame.columns
+            else [part.strip() for part in given.split(",") if part.strip()]
         )
-    return list(id or [])
+    return list(given or [])
 
 
 def require_column(frame: pl.DataFrame, name: str) -> None:

@@ -94,16 +94,32 @@ def place(
     step = parse_freq(freq)
     origins = _origins(moments, owners, first, step, given)
     index = grid_index(moments, freq, origins[owners])
-    _check_fit(moments, origins[owners], index, step, given, notes)
+    exact = _check_fit(moments, origins[owners], index, step, given, notes)
     _check_collisions(moments, owners, index, freq)
     index = index - index[first][owners]
     lengths = index[np.append(first[1:], len(index)) - 1] + 1
     _check_size(int(lengths.sum()), len(times), freq)
     starts = np.concatenate([[0], np.cumsum(lengths)])
+    if exact and starts[-1] == len(rows):  # every step has its row
+        return Placement(moments, starts, rows, np.arange(len(rows)))
     cells = np.arange(starts[-1]) - np.repeat(starts[:-1], lengths)
     begins = grid_index(moments[first], freq, origins) if len(first) else first
     grids = step_times(np.repeat(origins, lengths), freq, cells + np.repeat(begins, lengths))
     return Placement(grids, starts, rows, starts[owners] + index)
+
+
+def place_events(times: np.ndarray, codes: np.ndarray, notes: list[str]) -> Placement:
+    """Rows (n,) of series `codes` (n,) one after the other, numbered 1, 2, 3 ... in each.
+
+    Raises:
+        UserError: no series has two rows, or most rows share a time.
+    """
+    _single_row(times, codes)
+    rows = _without_duplicates(times, codes, _sorted_rows(times, codes, notes), notes)
+    lengths = np.bincount(codes[rows])
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    cells = np.arange(len(rows))
+    return Placement(cells - np.repeat(starts[:-1], lengths) + 1, starts, rows, cells)
 
 
 def _sorted_rows(times: np.ndarray, codes: np.ndarray, notes: list[str]) -> np.ndarray:
@@ -169,7 +185,8 @@ def _check_fit(
     step: Freq,
     given: bool,
     notes: list[str],
-) -> None:
+) -> bool:
+    """Whether every row lies on its step exactly; one that lies too far away is an error."""
     off = np.abs(moments.astype(np.int64) - step_times(origins, str(step), index).astype(np.int64))
     wrong = off > _tolerance(step, given)
     if wrong.any():
@@ -182,6 +199,7 @@ def _check_fit(
         )
     if off.any():
         notes.append(f"{int((off > 0).sum())} rows were moved to the nearest step of {step}")
+    return not off.any()
 
 
 def _check_collisions(

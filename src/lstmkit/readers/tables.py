@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,27 +21,18 @@ import polars as pl
 from lstmkit.errors import UserError
 from lstmkit.readers import grid
 from lstmkit.readers.calendar import parse_freq
-from lstmkit.readers.columns import Roles, find_roles, parse_numbers
+from lstmkit.readers.columns import Roles, find_roles
+from lstmkit.readers.covariate_columns import read_static
+from lstmkit.readers.covariate_grid import GridTime, on_grid
+from lstmkit.readers.covariates import Covariate
 from lstmkit.readers.files import load
-from lstmkit.readers.timestamps import Times, TimeStyle, parse_times, to_user_times
+from lstmkit.readers.future import read_future
+from lstmkit.readers.layouts import Raw, read_rows
+from lstmkit.readers.series import Grid, Series, cut
+from lstmkit.readers.timestamps import TimeStyle, to_user_times
+from lstmkit.readers.wishes import Wish, wish
 
-WHOLE = r"(0|-?[1-9]\d{0,17})"  # an id that is a number; 007 is a text
-
-
-@dataclass
-class Series:
-    """One series on a regular grid.
-
-    Attributes:
-        id: one value for each id column; empty for a single series.
-        time: (n,) datetime64[us] (UTC where the zone is known and steps are shorter than a day,
-            otherwise the wall clock) or int64.
-        values: (n,) float64, NaN where missing; the first and the last are known.
-    """
-
-    id: tuple[Any, ...]
-    time: np.ndarray
-    values: np.ndarray
+EVENTS = "1i"  # the frequency of irregular rows
 
 
 @dataclass
@@ -59,6 +49,8 @@ class SeriesTable:
         notes: short lines about what was inferred, repaired and skipped.
         id_types: polars types of the id columns.
         time_style: how the user writes time.
+        covariates: columns beside the target: known ones, past ones, generated ones (`holiday`,
+            `gap`), then static ones.
     """
 
     series: list[Series]
@@ -71,6 +63,7 @@ class SeriesTable:
     notes: list[str] = field(default_factory=list)
     id_types: list[pl.DataType] = field(default_factory=list)
     time_style: TimeStyle = field(default_factory=lambda: TimeStyle("frame"))
+    covariates: list[Covariate] = field(default_factory=list)
 
     @property
     def time_zone(self) -> str | None:
@@ -80,8 +73,7 @@ class SeriesTable:
     @property
     def day_first(self) -> bool | None:
         """Whether days were read before months; None where the times do not leave it open."""
-        found = re.match(r"%([dm])[./-]%[dm]", self.time_style.format)
-        return found[1] == "d" if found else None
+        return self.time_style.day_first
 
 
 def read_series(
@@ -93,6 +85,14 @@ def read_series(
     freq: str | None = None,
     day_first: bool | None = None,
     layout: str | None = None,
+    known: str | list[str] | None = None,
+    past: str | list[str] | None = None,
+    static: str | list[str] | None = None,
+    future: Any = None,
+    categorical: str | list[str] | None = None,
+    holidays: str | None = None,
+    irregular: bool = False,
+    covariates: Sequence[Covariate] | None = None,
 ) -> SeriesTable:
     """Read time series; whatever is not given is inferred and told in the notes.
 
@@ -104,147 +104,90 @@ def read_series(
         freq: spacing of the grid, inferred from the most frequent difference.
         day_first: whether 01/02/2024 is the first of February.
         layout: `long`, `wide` or `rows`.
+        known: columns that are known ahead; rows after the last value tell what comes. In a wide
+            table all series share them.
+        past: columns that are known of the past only.
+        static: columns with one value a series (long tables).
+        future: a table of the id, time and known columns, for times after the end of the data.
+        categorical: columns to take as categories although they hold numbers; text always is.
+        holidays: a country such as `DE` or `US-CA`, whose holidays are one more known column.
+        irregular: rows are events at any time: no grid, and the time between them is one more
+            known column.
+        covariates: those of a trained model, to be used with the same roles and categories;
+            known, past, static and categorical are then left alone.
 
     Raises:
         UserError: whatever in the input cannot be read, with the row, the text and a hint.
+        MissingExtra: holidays are asked for, and their library is not installed.
     """
     notes: list[str] = []
     loaded = load(data, notes)
-    roles = find_roles(loaded.frame, id, time, target, layout, notes)
-    read = (
-        _read_rows
-        if roles.layout == "rows"
-        else _read_wide
-        if roles.layout == "wide"
-        else _read_long
-    )
-    raw = read(loaded.frame, roles, loaded.separator, day_first, notes)
-    placed, used, style = _place(raw, freq, notes)
-    series = _cut(raw, placed, roles.layout, notes)
-    table = SeriesTable(
-        series, raw.id_columns, raw.time_column, raw.target, used, roles.layout, loaded.kind
-    )
-    return replace(table, notes=notes, id_types=raw.id_types, time_style=style)
-
-
-@dataclass
-class _Raw:
-    """Columns before the grid: row i belongs to series codes[i]; columns of values share rows."""
-
-    ids: list[tuple[Any, ...]]
-    codes: np.ndarray
-    times: Times
-    values: list[np.ndarray]
-    id_columns: list[str]
-    id_types: list[pl.DataType]
-    time_column: str
-    target: str
-
-
-def _read_long(
-    frame: pl.DataFrame, roles: Roles, separator: str, day_first: bool | None, notes: list[str]
-) -> _Raw:
-    values = parse_numbers(frame[roles.values[0]], separator)
-    ids, codes, types = _codes(frame, roles.ids)
-    times = _times(frame, roles.time, codes, day_first, notes)
-    name = roles.time or _free_name("time", frame.columns)
-    return _Raw(ids, codes, times, [values], roles.ids, types, name, roles.values[0])
-
-
-def _read_wide(
-    frame: pl.DataFrame, roles: Roles, separator: str, day_first: bool | None, notes: list[str]
-) -> _Raw:
-    values = [parse_numbers(frame[name], separator) for name in roles.values]
-    codes = np.zeros(frame.height, np.int64)
-    times = _times(frame, roles.time, codes, day_first, notes)
-    ids = [(name,) for name in roles.values]
-    time = roles.time or "time"
-    return _Raw(
-        ids, codes, times, values, [_free_name("unique_id", [time])], [pl.String()], time, "y"
+    named = {"id": id, "time": time, "target": target}
+    named |= {"known": known, "past": past, "static": static}
+    asked = wish(loaded.frame, named, categorical, holidays, irregular, covariates)
+    bare = loaded._replace(frame=loaded.frame.drop(list(asked.columns)))
+    roles = find_roles(bare.frame, id, time, target, layout, notes)
+    _check_layout(roles, asked, future)
+    raw = read_rows(bare, roles, day_first, notes)
+    loaded = loaded._replace(frame=loaded.frame.select(list(asked.columns)))
+    del bare  # a large table is not held twice
+    ahead = None
+    if future is not None:
+        raw, ahead = read_future(future, raw, roles, asked, notes)
+    placed, grid_time, style = _place(raw, freq, irregular, notes)
+    dynamic, block = on_grid(asked, loaded, ahead, placed, grid_time, notes)
+    static_ones, fixed = read_static(asked, loaded, raw, notes)
+    _note_covariates([*dynamic, *static_ones], asked, notes)
+    if asked.holiday() and style.utc:
+        notes.append("holidays begin and end at midnight UTC")
+    columns = [placed.spread(values) for values in raw.values]
+    moments = grid_time.moments if irregular else None
+    whole = Grid(raw.ids, placed, columns, dynamic, block, fixed, moments)
+    series = cut(whole, roles.layout, notes)
+    return SeriesTable(
+        series,
+        raw.id_columns,
+        raw.time_column,
+        raw.target,
+        grid_time.freq,
+        roles.layout,
+        loaded.kind,
+        notes,
+        raw.id_types,
+        style,
+        [*dynamic, *static_ones],
     )
 
 
-def _read_rows(
-    frame: pl.DataFrame, roles: Roles, separator: str, day_first: bool | None, notes: list[str]
-) -> _Raw:
-    ids, codes, types = _codes(frame, roles.ids)
-    if len(ids) < frame.height:
+def _note_covariates(found: Sequence[Covariate], asked: Wish, notes: list[str]) -> None:
+    if not found or asked.trained is not None:
+        return
+    said = [
+        f"{c.name} ({c.role}{'' if c.categories is None else f', {len(c.categories)} categories'})"
+        for c in found
+    ]
+    notes.append(f"covariates: {', '.join(said[:8])}{', ...' if len(said) > 8 else ''}")
+
+
+def _check_layout(roles: Roles, asked: Wish, future: Any) -> None:
+    if roles.layout == "rows" and (asked.any() or future is not None):
         raise UserError(
-            "several rows have the same id", expected="a row a series", hint="--layout long"
+            "a table with a row a series has no place for covariates", hint="--layout long"
         )
-    cells = [frame[name].cast(pl.String) for name in roles.values]
-    table = parse_numbers(pl.concat([c.alias("values") for c in cells]), separator)
-    values = table.reshape(len(cells), frame.height).T.reshape(-1)
-    numbers = np.tile(np.arange(1, len(cells) + 1), frame.height)
-    style = TimeStyle("integer", dtype=pl.Int64())
-    times = Times(numbers, None, style)
-    time = _free_name("time", roles.ids)
-    return _Raw(ids, np.repeat(codes, len(cells)), times, [values], roles.ids, types, time, "y")
+    if roles.layout == "wide" and asked.named("static"):
+        raise UserError(
+            "a wide table has a series in every column, so no column describes one of them",
+            got=f"static {', '.join(asked.named('static'))}",
+            hint="--layout long",
+        )
 
 
-def _free_name(name: str, taken: Sequence[str]) -> str:
-    return name if name not in taken else _free_name(name + "_", taken)
-
-
-def _codes(
-    frame: pl.DataFrame, ids: list[str]
-) -> tuple[list[tuple[Any, ...]], np.ndarray, list[pl.DataType]]:
-    """Distinct ids in order of appearance, and for each row the number of its id."""
-    if not ids:
-        return [()], np.zeros(frame.height, np.int64), []
-    columns = [frame[name] for name in ids]
-    for column in columns:
-        if column.null_count():
-            row = int(column.is_null().arg_max() or 0) + 1
-            raise UserError(
-                f"row {row} has no id in column {column.name!r}",
-                hint="name the series or remove the row",
-            )
-    if all(column.n_unique() == 1 for column in columns):  # half the time of a short forecast
-        one = [_whole_id(column[0], column.dtype) for column in columns]
-        codes = np.zeros(frame.height, np.int64)
-        return [tuple(cell for cell, _ in one)], codes, [dtype for _, dtype in one]
-    columns = [_whole_ids(column) for column in columns]
-    types = [column.dtype for column in columns]
-    named = pl.DataFrame(columns)
-    distinct = named.unique(maintain_order=True).with_row_index("__code")
-    joined = named.join(distinct, on=ids, how="left", maintain_order="left")
-    codes = joined["__code"].to_numpy().astype(np.int64)
-    return distinct.drop("__code").rows(), codes, types
-
-
-def _whole_ids(column: pl.Series) -> pl.Series:
-    """Ids of a CSV file that are plain integers as integers; `007` stays text."""
-    if column.dtype == pl.String and column.str.contains(f"^{WHOLE}$").all():
-        return column.cast(pl.Int64)
-    return column
-
-
-def _whole_id(cell: Any, dtype: pl.DataType) -> tuple[Any, pl.DataType]:
-    """The same for the id of the only series."""
-    if dtype == pl.String and re.fullmatch(WHOLE, cell):
-        return int(cell), pl.Int64()
-    return cell, dtype
-
-
-def _times(
-    frame: pl.DataFrame,
-    time: str | None,
-    codes: np.ndarray,
-    day_first: bool | None,
-    notes: list[str],
-) -> Times:
-    if time is not None:
-        return parse_times(frame[time], day_first, notes)
-    order = np.argsort(codes, kind="stable")
-    starts = np.searchsorted(codes[order], np.arange(codes.max() + 1))
-    numbers = np.empty(len(codes), np.int64)
-    numbers[order] = np.arange(len(codes)) - starts[codes[order]] + 1
-    return Times(numbers, None, TimeStyle("integer", dtype=pl.Int64()))
-
-
-def _place(raw: _Raw, freq: str | None, notes: list[str]) -> tuple[grid.Placement, str, TimeStyle]:
+def _place(
+    raw: Raw, freq: str | None, events: bool, notes: list[str]
+) -> tuple[grid.Placement, GridTime, TimeStyle]:
     """The grid of all series: in UTC where a zone is known and steps are shorter than a day."""
+    if events:
+        return _place_events(raw, freq, notes)
     used = grid.choose_freq(raw.times.wall, raw.codes, freq, notes)
     as_utc = raw.times.utc is not None and not parse_freq(used).days_or_longer
     moments = raw.times.utc if as_utc and raw.times.utc is not None else raw.times.wall
@@ -252,45 +195,25 @@ def _place(raw: _Raw, freq: str | None, notes: list[str]) -> tuple[grid.Placemen
         used = grid.choose_freq(moments, raw.codes, None, [])
     notes.append(f"freq: {used}" + ("" if freq else " (inferred)"))
     placed = grid.place(moments, raw.codes, used, freq is not None, notes)
-    return placed, used, replace(raw.times.style, utc=as_utc)
+    return placed, GridTime(used, placed.times), replace(raw.times.style, utc=as_utc)
 
 
-def _cut(raw: _Raw, placed: grid.Placement, layout: str, notes: list[str]) -> list[Series]:
-    """Series from their first to their last known value."""
-    found: list[Series] = []
-    counts = dict.fromkeys(("missing", "ended", "constant"), 0)
-    columns = [placed.spread(values) for values in raw.values]
-    for number, name in enumerate(raw.ids):
-        column, code = (columns[number], 0) if len(columns) > 1 else (columns[0], number)
-        part = slice(placed.starts[code], placed.starts[code + 1])
-        known = np.flatnonzero(~np.isnan(column[part]))
-        if not len(known):
-            counts["missing"] += 1
-            continue
-        kept = slice(part.start + int(known[0]), part.start + int(known[-1]) + 1)
-        counts["ended"] += kept.stop < part.stop and layout != "rows"
-        counts["constant"] += bool(len(known) > 1 and np.ptp(column[kept][known - known[0]]) == 0)
-        found.append(Series(name, placed.times[kept], column[kept]))
-    _note_counts(len(raw.ids), counts, found, notes)
-    return found
-
-
-def _note_counts(total: int, counts: dict[str, int], found: list[Series], notes: list[str]) -> None:
-    if not found:
-        raise UserError("no series has a value", got=f"{total} series, all cells missing")
-    if max(int(np.isfinite(series.values).sum()) for series in found) < 2:
+def _place_events(
+    raw: Raw, freq: str | None, notes: list[str]
+) -> tuple[grid.Placement, GridTime, TimeStyle]:
+    """Rows one after the other, whenever they were."""
+    if freq not in (None, EVENTS):
         raise UserError(
-            "every series has one row only", expected="at least two known values", hint="--id NAME"
+            "irregular rows lie on no grid", got=f"freq {freq}", hint="leave out --freq"
         )
-    says = {
-        "missing": "series skipped: all values are missing",
-        "ended": "series end before the last row (missing values at the end are cut)",
-        "constant": "series are constant",
-    }
-    notes.extend(f"{counts[key]} of {total} {text}" for key, text in says.items() if counts[key])
-    gaps = sum(int(np.isnan(series.values).sum()) for series in found)
-    if gaps:
-        notes.append(f"{gaps} of {sum(len(s.values) for s in found)} steps have no value")
+    moments = raw.times.wall if raw.times.utc is None else raw.times.utc
+    if moments.dtype.kind != "M":
+        raise UserError(
+            "irregular rows need times", got="rows that are only numbered", hint="--time NAME"
+        )
+    placed = grid.place_events(moments, raw.codes, notes)
+    style = replace(raw.times.style, utc=raw.times.utc is not None)
+    return placed, GridTime(EVENTS, moments[placed.rows]), style
 
 
 def forecast_frame(
@@ -310,12 +233,24 @@ def forecast_frame(
     steps = times.shape[1] if times.ndim == 2 else 1
     if times.size != len(ids) * steps or any(v.shape != times.shape for v in columns.values()):
         raise ValueError(f"{len(ids)} ids, times {times.shape} and columns do not fit together")
+    rows = pl.Series(np.repeat(np.arange(len(ids), dtype=np.uint32), steps))
     named = [
-        pl.Series(name, [key[i] for key in ids for _ in range(steps)], dtype=dtype)
+        pl.Series(name, [key[i] for key in ids], dtype=dtype).gather(rows)
         for i, (name, dtype) in enumerate(zip(table.id_columns, table.id_types, strict=True))
     ]
-    when = to_user_times(times.reshape(-1), table.time_style, table.time_column)
+    when = _user_times(times.reshape(-1), table)
     return pl.DataFrame([*named, when, *(pl.Series(n, v.reshape(-1)) for n, v in columns.items())])
+
+
+def _user_times(times: np.ndarray, table: SeriesTable) -> pl.Series:
+    """The column of times (n,), each different one written once."""
+    ticks = pl.DataFrame({"tick": times.view(np.int64)})
+    different = ticks.unique(maintain_order=True)
+    written = to_user_times(
+        different["tick"].to_numpy().view(times.dtype), table.time_style, table.time_column
+    )
+    rows = ticks.join(different.with_row_index("row"), on="tick", how="left", maintain_order="left")
+    return written.gather(rows["row"])
 
 
 def to_user_kind(frame: pl.DataFrame, kind: str) -> Any:

@@ -54,6 +54,12 @@ class TimeStyle:
         named = self.dtype.time_zone if isinstance(self.dtype, pl.Datetime) else None
         return named or (self.offset.strip().replace("Z", "UTC") or None)
 
+    @property
+    def day_first(self) -> bool | None:
+        """Whether days stand before months; None where the format does not leave it open."""
+        found = re.match(r"%([dm])[./-]%[dm]", self.format)
+        return found[1] == "d" if found else None
+
 
 @dataclass
 class Times:
