@@ -6,14 +6,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lstmkit.training.device import Share as Share
     from lstmkit.training.device import choose_device as choose_device
+    from lstmkit.training.device import share as share
     from lstmkit.training.loop import fit as fit
     from lstmkit.training.plan import History as History
     from lstmkit.training.plan import TrainingPlan as TrainingPlan
 
 _NAMES = {"TrainingPlan": "plan", "History": "plan", "fit": "loop", "choose_device": "device"}
+_NAMES |= {"Share": "device", "share": "device"}
 
-__all__ = ["History", "TrainingPlan", "choose_device", "fit"]
+__all__ = ["History", "Share", "TrainingPlan", "choose_device", "fit", "share"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,7 @@
 """Checkpoints: one safetensors file a run, tensors as they are and everything else as JSON.
 
 weights/NAME, best/NAME       the module's state now and at its best score
+average/NAME                  its average over the steps, where the plan asks for one
 optimizer/INDEX/NAME          the optimizer's tensors per parameter
 rng/cpu, rng/cuda             the states of torch's generators, uint8
 metadata "lstmkit_training"   what decides the run, history, cursor, what is no tensor
@@ -22,6 +23,7 @@ from torch.optim import Optimizer
 
 from lstmkit.errors import UserError
 from lstmkit.modelfile import read_tensors, write_tensors
+from lstmkit.training.average import Average
 from lstmkit.training.plan import Cursor, History, TrainingPlan
 
 KEY = "lstmkit_training"
@@ -38,6 +40,7 @@ class Run:
     history: History
     cursor: Cursor
     best: dict[str, Tensor]
+    average: Average
 
 
 def save(path: Path, run: Run, plan: TrainingPlan) -> None:
@@ -47,6 +50,7 @@ def save(path: Path, run: Run, plan: TrainingPlan) -> None:
         UserError: it cannot be written, as on a full disk; an older checkpoint is still there.
     """
     tensors = _prefixed("weights", run.module.state_dict()) | _prefixed("best", run.best)
+    tensors |= _prefixed("average", run.average.weights)
     moments, rest = _flatten(run.optimizer.state_dict())
     tensors |= moments | _generators()
     arrays, bits = _to_numpy(tensors)
@@ -96,6 +100,7 @@ def _restore(run: Run, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) 
     run.cursor = Cursor(**facts["cursor"])
     run.best = _under("best", tensors)
     run.module.load_state_dict(_under("weights", tensors))
+    run.average.restore(_under("average", tensors))
     run.optimizer.load_state_dict(_unflatten(tensors, facts["optimizer"]))
     torch.set_rng_state(tensors["rng/cpu"])
     if "rng/cuda" in tensors and torch.cuda.is_available():

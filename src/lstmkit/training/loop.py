@@ -18,6 +18,7 @@ from torch.optim import AdamW
 
 from lstmkit.errors import Interrupted, UserError, require
 from lstmkit.training import checkpoint
+from lstmkit.training.average import Average
 from lstmkit.training.device import StopRequest, choose_device, left_as_found, own_process
 from lstmkit.training.plan import Cursor, History, TrainingPlan
 from lstmkit.training.progress import CsvLog, TensorBoardLog
@@ -27,7 +28,7 @@ MOST_SKIPPED = 20  # steps in a row
 HOOKS = ("on_module", "on_start", "on_step", "on_epoch", "on_end")
 
 Batches = Callable[[int], Iterable[Any]]
-Loss = Callable[[nn.Module, Any], Tensor]
+Loss = Callable[[nn.Module, Any], Tensor | tuple[Tensor, Tensor]]
 Validate = Callable[[nn.Module], float]
 
 
@@ -50,7 +51,8 @@ def fit(
         module: what to train.
         batches: the batches of an epoch, epochs counted from 0. Resume is exact if they depend on
             (seed, epoch) alone and draw nothing from torch's global generators.
-        loss: a scalar from the module, in training mode, and a batch on its device.
+        loss: a scalar from the module, in training mode, and a batch on its device; or a sum and
+            the number of its summands, of which the quotient is descended.
         plan: how long and how.
         validate: a score of the module, lower is better; called in evaluation mode without
             gradients after every epoch.
@@ -108,7 +110,8 @@ class Loop:
         fabric.launch()
         optimizer = adamw(module, plan)
         self.module, self.optimizer = fabric.setup(module, optimizer)
-        self.state = checkpoint.Run(module, optimizer, History(), Cursor(), {})
+        average = Average(module, plan.average)
+        self.state = checkpoint.Run(module, optimizer, History(), Cursor(), {}, average)
         self.began = began  # perf_counter() of a start without pauses
         self.reserve = 0.0  # seconds that closing an epoch takes
 
@@ -130,6 +133,7 @@ class Loop:
             self.restore()
             while not self.history.stopped:
                 self.epoch()
+            self.state.average.settle()
             if self.state.best:
                 self.state.module.load_state_dict(self.state.best)
         except BaseException as error:
@@ -183,7 +187,7 @@ class Loop:
         for group in self.optimizer.param_groups:
             group["lr"] = peak * factor(self.plan.fraction(history.steps, self.seconds))
         self.optimizer.zero_grad()
-        loss = self.loss(self.module, self.fabric.to_device(batch))
+        loss = quotient(self.loss(self.module, self.fabric.to_device(batch)))
         value = loss.item()
         history.steps += 1
         cursor.step += 1
@@ -207,6 +211,7 @@ class Loop:
         if not math.isfinite(norm.item()):
             return False
         self.optimizer.step()
+        self.state.average.update(self.history.steps)
         return True
 
     def skip(self) -> None:
@@ -242,13 +247,13 @@ class Loop:
             return None
         history, module = self.history, self.state.module
         module.eval()
-        with torch.no_grad():
+        with self.state.average.worn(), torch.no_grad():
             score = float(self.validate(module))
+            if score < (math.inf if history.best_score is None else history.best_score):
+                history.best_epoch, history.best_score = history.epochs, score
+                weights = module.state_dict().items()
+                self.state.best = {name: w.detach().to("cpu", copy=True) for name, w in weights}
         history.scores.append(score)
-        if score < (math.inf if history.best_score is None else history.best_score):
-            history.best_epoch, history.best_score = history.epochs, score
-            weights = module.state_dict().items()
-            self.state.best = {name: w.detach().to("cpu", copy=True) for name, w in weights}
         return score
 
     def verdict(self) -> str:
@@ -295,6 +300,14 @@ class Loop:
             for callback in self.callbacks:
                 if method := getattr(callback, hook, None):
                     method(*facts)
+
+
+def quotient(loss: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+    """A scalar loss; a sum over so many summands as their mean, 0 where there are none."""
+    if isinstance(loss, Tensor):
+        return loss
+    total, count = loss
+    return total / count.clamp(min=1)
 
 
 def _checked(callback: Any) -> Any:

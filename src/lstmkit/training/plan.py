@@ -26,6 +26,8 @@ class TrainingPlan:
         weight_decay: decoupled (Loshchilov & Hutter 2019), on matrices only.
         clip: the gradient's largest total 2-norm; None does not clip.
         schedule: "one_cycle", "cosine" or "constant".
+        average: keep this much of the exponential average of the weights at each step; scores and
+            the result are then those of the average. None takes the weights as they are.
         patience: stop after so many epochs in a row without a better score; None never does.
         seed: of dropout and whatever else draws from torch's generators in training.
         device: "auto", "cpu" or "cuda".
@@ -44,6 +46,7 @@ class TrainingPlan:
     weight_decay: float = 0.01
     clip: float | None = 1.0
     schedule: str = "one_cycle"
+    average: float | None = None
     patience: int | None = None
     seed: int = 0
     device: str = "auto"
@@ -62,6 +65,8 @@ class TrainingPlan:
             value = getattr(self, name)
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise UserError(f"{name} is out of range", got=f"{value}", expected="more than 0")
+        if self.average is not None and not 0 <= self.average < 1:
+            raise UserError("average is out of range", got=f"{self.average}", expected="0 to 1")
         for name in ("weight_decay", "seed"):
             value = getattr(self, name)
             if value is not None and not (value >= 0 and math.isfinite(value)):
@@ -77,7 +82,7 @@ class TrainingPlan:
     def decides(self) -> dict[str, Any]:
         """The settings that decide the weights, as JSON values."""
         names = ["epochs", "minutes", "steps_per_epoch", "learning_rate", "weight_decay"]
-        names += ["clip", "schedule", "patience", "seed"]
+        names += ["clip", "schedule", "average", "patience", "seed"]
         return {**{name: getattr(self, name) for name in names}, **self.identity}
 
     def fraction(self, steps: int, seconds: float) -> float:
