@@ -51,7 +51,9 @@ MAY: dict[str, set[str]] = {
     "training": {"modelfile"},
     "tasks": TASK,
     "tasks.forecast.features": FEATURES,
-    "tasks.forecast.stream": FEATURES | {"tasks.forecast.features", "tasks.stream"},
+    "tasks.forecast.carried": FEATURES | {"tasks.forecast.features"},
+    "tasks.forecast.stream": FEATURES
+    | {"tasks.forecast.features", "tasks.forecast.carried", "tasks.stream"},
     "tasks.stream": {"program", "modelfile", "readers"},
     "runtime": {
         "program",
@@ -86,9 +88,11 @@ FORBIDDEN: dict[str, set[str]] = {
     "export": TORCH | {"polars"},
     "tasks.forecast.features": TORCH | {"polars"},
     "tasks.forecast.stream": TORCH | {"polars"},
+    "tasks.forecast.carried": TORCH | {"polars"},
 }
 # The parts of the table reader; readers.tables is its door.
 POLARS_ROOMS = {"readers.tables", "readers.columns", "readers.files", "readers.timestamps"}
+POLARS_ROOMS |= {"readers.layouts", "readers.covariate_columns", "readers.future"}
 TORCH_FREE = ["lstmkit", "lstmkit.errors", "lstmkit.notation", "lstmkit.equations.lstm"]
 TORCH_FREE += ["lstmkit.equations.philox", "lstmkit.program", "lstmkit.modelfile"]
 TORCH_FREE += [

@@ -67,6 +67,13 @@ def test_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.slow
+def test_example_of_covariates_runs(capsys: pytest.CaptureFixture[str]):
+    runpy.run_path(str(ROOT / "examples" / "forecast_promotions.py"), run_name="__main__")
+    times = re.search(r"sells ([\d.]+) times as much", capsys.readouterr().out)
+    assert times and 1.25 < float(times[1]) < 1.75  # the data's is 1.5
+
+
+@pytest.mark.slow
 def test_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     notebook = json.loads((ROOT / "examples" / "forecast.ipynb").read_text())

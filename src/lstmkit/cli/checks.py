@@ -11,6 +11,7 @@ from lstmkit.errors import UserError
 STREAM = "-"
 TABLES = (".csv", ".csv.gz", ".parquet")
 PICTURES = (".png", ".svg", ".pdf", ".jpg")
+PAGE = ".html"
 
 
 def inputs(data: Sequence[str]) -> str | list[str]:

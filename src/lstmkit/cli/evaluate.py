@@ -15,12 +15,16 @@ from lstmkit.cli.console import Console, shared
 @click.argument("data", nargs=-1, required=True, metavar="DATA...")
 @click.option("--windows", type=click.IntRange(min=1), help="Score the last N origins only.")
 @click.option("--refit", is_flag=True, help="Train anew before each origin: slow, uses all rows.")
+@click.option(
+    "--recalibrate", is_flag=True, help="Correct each origin's intervals by those before it."
+)
 @shared
 def evaluate(
     model: str,
     data: tuple[str, ...],
     windows: int | None,
     refit: bool,
+    recalibrate: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -34,7 +38,7 @@ def evaluate(
     from lstmkit.tasks.estimator import load
 
     estimator: Any = load(model)
-    report = estimator.evaluate(source, windows=windows, refit=refit)
+    report = estimator.evaluate(source, windows=windows, refit=refit, recalibrate=recalibrate)
     if as_json:
         console.json(report.to_dict())
     else:

@@ -8,7 +8,7 @@ import re
 HIGHER_IS_BETTER = {"accuracy", "balanced_accuracy", "precision", "recall", "f1", "macro_f1"}
 HIGHER_IS_BETTER |= {"roc_auc", "vus_pr", "vus_roc", "bleu", "chrf", "ssim", "psnr"}
 LABELS = {"smape": "sMAPE", "bleu": "BLEU", "chrf": "chrF", "macro_f1": "macro F1"}
-ACRONYMS = {"mase", "mae", "rmse", "mse", "wql", "wer", "cer", "ssim", "psnr"}
+ACRONYMS = {"mase", "msis", "mae", "rmse", "mse", "wql", "wer", "cer", "ssim", "psnr"}
 ACRONYMS |= {"vus_pr", "vus_roc", "roc_auc"}
 UNITS = {"smape": "%", "mape": "%", "bits_per_char": "bit", "bits_per_byte": "bit", "psnr": "dB"}
 SAME_AS_DATA = {"mae", "rmse"}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from lstmkit.errors import UserError
@@ -24,7 +24,8 @@ SIZES = ("tiny", "small", "medium", "large")
 class Option(NamedTuple):
     """One option of an estimator, from which the command line makes its own.
 
-    `name` is the constructor's argument, `default` its default; `group` orders the help.
+    `name` is the constructor's argument, `default` its default; `group` orders the help; `least` is
+    the smallest number allowed, where it is not 1 (or above 0).
     """
 
     name: str
@@ -34,6 +35,12 @@ class Option(NamedTuple):
     choices: tuple[str, ...] | None = None
     metavar: str | None = None
     group: str = "model"
+    least: float | None = None
+
+    @property
+    def lowest(self) -> float:
+        """The smallest number allowed."""
+        return self.least if self.least is not None else (1 if self.type is int else 1e-12)
 
 
 SHARED = (
@@ -42,7 +49,7 @@ SHARED = (
     Option("minutes", float, None, "Stop after so many minutes.", metavar="N", group="training"),
     Option("learning_rate", float, None, "Peak learning rate.", metavar="X", group="training"),
     Option("batch_size", int, None, "Windows in a batch.", metavar="N", group="training"),
-    Option("seed", int, 0, "Same seed, same model.", metavar="N", group="training"),
+    Option("seed", int, 0, "Same seed, same model.", metavar="N", group="training", least=0),
     Option("device", str, "auto", "Where to train.", ("auto", "cpu", "cuda"), group="training"),
     Option(
         "threads",
@@ -70,6 +77,7 @@ class Estimator:
     OPTIONS: ClassVar[tuple[Option, ...]]
     METRIC: ClassVar[str]  # by which a model of low precision is measured
     LOWER_IS_BETTER: ClassVar[bool] = True
+    ANSWERING: ClassVar[tuple[Option, ...]] = ()  # what `predict` may be asked
 
     @classmethod
     def _names(cls) -> tuple[str, ...]:
@@ -102,25 +110,7 @@ class Estimator:
 
     def check_options(self) -> None:
         """Raise UserError where an option with choices or a number has an impossible value."""
-        for option in self.OPTIONS:
-            value = getattr(self, option.name)
-            flag = f"--{option.name.replace('_', '-')}"
-            if value is None:
-                continue
-            if option.choices and value not in option.choices:
-                raise UserError(
-                    f"{option.name} cannot be {value!r}",
-                    expected=f"one of {', '.join(option.choices)}",
-                    hint=f"{flag} {option.choices[0]}",
-                )
-            numeric = option.type in (int, float)
-            lowest = 0 if option.name == "seed" else (1 if option.type is int else 1e-12)
-            if numeric and (not _is_number(value, option.type) or value < lowest):
-                kind = "a whole number" if option.type is int else "a number"
-                raise UserError(
-                    f"{option.name} must be {kind} {'from 0' if lowest == 0 else 'above 0'}",
-                    got=repr(value),
-                )
+        check_values(self.OPTIONS, {o.name: getattr(self, o.name) for o in self.OPTIONS})
 
     def fit(self, *args: Any, **options: Any) -> Self:
         """Learn from data; a task says which options it takes."""
@@ -184,6 +174,28 @@ class Estimator:
         from lstmkit import modelfile
 
         modelfile.save(path, task=self.TASK, **self.contents())
+
+
+def check_values(options: Sequence[Option], given: Mapping[str, Any]) -> None:
+    """Raise UserError where an option with choices or a number is given an impossible value."""
+    for option in options:
+        value = given.get(option.name)
+        flag = f"--{option.name.replace('_', '-')}"
+        if value is None:
+            continue
+        if option.choices and value not in option.choices:
+            raise UserError(
+                f"{option.name} cannot be {value!r}",
+                expected=f"one of {', '.join(option.choices)}",
+                hint=f"{flag} {option.choices[0]}",
+            )
+        numeric = option.type in (int, float)
+        if numeric and (not _is_number(value, option.type) or value < option.lowest):
+            kind = "a whole number" if option.type is int else "a number"
+            raise UserError(
+                f"{option.name} must be {kind} {'from 0' if option.lowest == 0 else 'above 0'}",
+                got=repr(value),
+            )
 
 
 def _is_number(value: Any, kind: type) -> bool:

@@ -78,7 +78,7 @@ def test_heldout_rows_are_scored_with_the_weights_that_never_saw_them(
     report = fitted.evaluate(make_table())
     assert report.metrics == fitted.report_.metrics
     assert report.data["weights"] == "held out" and report.data["windows"] == 4
-    names = {"smape", "mase", "mae", "rmse", "wql", "coverage_80", "coverage_95"}
+    names = {"smape", "mase", "mae", "rmse", "wql", "msis", "coverage_80", "coverage_95"}
     assert set(report.metrics) == set(report.baselines["seasonal_naive"]) == names
     assert report.memory_worth is not None and report.memory_worth != report.metrics
 

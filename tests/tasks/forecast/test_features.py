@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lstmkit.readers.covariates import Covariate
 from lstmkit.tasks.forecast import features
 from lstmkit.tasks.forecast.features import Geometry
 
@@ -36,10 +40,11 @@ def test_only_cycles_seen_twice_become_features() -> None:
 @pytest.mark.parametrize("scale", [1e-9, 1.0, 1e12])
 @pytest.mark.parametrize("offset", [0.0, -1.0, 1e4])
 def test_units_of_any_size_come_back(scale: float, offset: float) -> None:
+    shape = features.geometry(7, 5, "1d", lengths=[100], days=100)
     rows = (np.random.default_rng(0).normal(size=(4, 20)) + offset) * scale
     window = features.encode(rows)
     assert np.abs(window.values).max() == 1
-    back = features.decode(window.values[..., None].astype(np.float64), window)[..., 0]
+    back = features.decode(shape, window.values[..., None].astype(np.float64), window)[..., 0]
     assert np.allclose(back, rows, rtol=0, atol=1e-6 * np.ptp(rows))
 
 
@@ -67,3 +72,22 @@ def test_integer_time_has_the_wave_of_its_season() -> None:
     g = features.geometry(4, 8, "2i", lengths=[100], days=0)
     waves = features.calendar_features(g, np.array([0, 4, 16]))
     assert waves == pytest.approx(np.array([[0, 1], [1, 0], [0, 1]]), abs=1e-6)
+
+
+def test_no_forecast_is_below_zero_where_none_may_be() -> None:
+    shape = features.geometry(1, 5, "1d", lengths=[100], days=100)
+    window = features.encode(np.array([[0.0, 1.0, 0.0]]))
+    below = np.array([[[-2.0, 0.5]]])
+    assert features.decode(shape, below, window).tolist() == [[[-2.0, 0.5]]]
+    floored = dataclasses.replace(shape, nonnegative=True)
+    assert features.decode(floored, below, window).tolist() == [[[0.0, 0.5]]]
+
+
+def test_a_geometry_survives_json() -> None:
+    shape = features.geometry(7, 5, "1d", lengths=[100], days=100)
+    kinds = (Covariate("a", "known", ("x", "y")), Covariate("b", "static"))
+    shape = dataclasses.replace(shape, covariates=kinds, nonnegative=True)
+    stored = json.loads(json.dumps(shape.to_json()))
+    assert features.Geometry.from_json(stored) == shape
+    old = {k: v for k, v in stored.items() if k not in ("covariates", "kind", "nonnegative")}
+    assert features.Geometry.from_json(old).covariates == ()

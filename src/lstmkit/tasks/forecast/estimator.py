@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,25 +12,26 @@ import numpy as np
 
 from lstmkit.errors import UserError
 from lstmkit.tasks.estimator import SHARED, Estimator, Option
-from lstmkit.tasks.forecast.given import days, long_enough, parse_quantiles, read, restored_report
+from lstmkit.tasks.forecast.given import parse_quantiles, read, restored_report
 
 if TYPE_CHECKING:
     from lstmkit.evaluation.report import Report
     from lstmkit.inspection.probe import Probe
     from lstmkit.modelfile import ModelFile
     from lstmkit.program import Program
-    from lstmkit.readers.tables import Series, SeriesTable
+    from lstmkit.readers.tables import SeriesTable
     from lstmkit.tasks.forecast.data import Corpus
     from lstmkit.tasks.forecast.features import Geometry
-    from lstmkit.tasks.forecast.fitting import Split
-    from lstmkit.tasks.forecast.learning import Course
-    from lstmkit.tasks.forecast.network import ForecastNetwork
+    from lstmkit.tasks.forecast.learning import Network
     from lstmkit.tasks.forecast.scoring import Model
+    from lstmkit.tasks.forecast.seen import Seen
     from lstmkit.tasks.forecast.stream import ForecastStream
     from lstmkit.tasks.forecast.trace import ForecastTrace
+    from lstmkit.training import History
 
 QUANTILES = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
 COLUMNS = ("id", "time", "target", "freq", "day_first", "layout")
+COVARIATES = ("known", "past", "static", "categorical", "holidays", "irregular")
 
 
 class Forecaster(Estimator):
@@ -43,11 +43,23 @@ class Forecaster(Estimator):
     Args:
         horizon: steps ahead.
         id, time, target: column names, inferred where left out; id may be several, `store,item`.
+        known, past, static: columns beside the target: known of the future too (`promo,price`), of
+            the past only, or one value a series. Texts are categories, and so are the columns
+            named in `categorical`.
+        holidays: country, such as DE or US-CA, whose holidays are a known column.
+        irregular: rows are events at any time: no grid, and the gap since the last is a column.
         freq, season: spacing of the rows and rows in a season, inferred where left out.
+        kind: `windowed` reads the last `lookback` rows again for each answer; `recurrent` reads
+            each row once and carries a state, in constant time a row.
+        members: networks from as many seeds, whose forecasts are averaged.
         quantiles: probabilities to forecast; 0.5 is always among them.
+        point: what `y_hat` is: `median` (best by MAE, MASE, sMAPE) or `mean` (by MSE, RMSE).
+        nonnegative: never forecast below 0; inferred where left out.
         lookback: rows that a forecast looks back on, in whole seasons.
         test_windows: horizons at the end of each series that are held out.
         refit: whether to train again on all rows after the held-out score.
+        width, dropout: of the LSTM, other than those of `size`.
+        trials: so many settings are tried first, and judged by the rows to stop early on.
 
     Attributes:
         report_: the score on the held-out rows.
@@ -57,7 +69,17 @@ class Forecaster(Estimator):
     """
 
     shape_: Geometry
-    model_: Model
+    quantiles_: tuple[float, ...]
+    columns_: dict[str, Any]
+    size_: str
+    history_: History
+    model_: Model  # the final weights
+    heldout_: Model  # those that never saw the held-out rows
+    copula_: np.ndarray
+    seen_: Seen
+    facts_: dict[str, Any]
+    report_: Report
+    notes_: list[str]
 
     TASK = "forecast"
     METRIC = "mase"
@@ -70,11 +92,36 @@ class Forecaster(Estimator):
         Option("season", int, None, "Rows in a season.", metavar="N", group="data"),
         Option("day_first", bool, None, "Read 01/02 as the first of February.", group="data"),
         Option("layout", str, None, "Shape of the table.", ("long", "wide", "rows"), group="data"),
+        Option("known", str, None, "Columns known ahead.", metavar="NAMES", group="covariates"),
+        Option("past", str, None, "Columns of the past.", metavar="NAMES", group="covariates"),
+        Option("static", str, None, "Columns of a series.", metavar="NAMES", group="covariates"),
+        Option(
+            "categorical", str, None, "Numbers that are names.", metavar="NAMES", group="covariates"
+        ),
+        Option(
+            "holidays", str, None, "Of a country: DE, US-CA.", metavar="CODE", group="covariates"
+        ),
+        Option("irregular", bool, False, "Rows are events at any time.", group="covariates"),
+        Option("kind", str, "windowed", "Of model.", ("windowed", "recurrent")),
+        Option("members", int, 1, "Networks to average.", metavar="N"),
+        Option("point", str, "median", "What y_hat is.", ("median", "mean")),
+        Option("nonnegative", bool, None, "Never forecast below 0."),
+        Option("trials", int, None, "Settings to try first.", metavar="N"),
         Option("quantiles", str, QUANTILES, "Such as 0.1,0.5,0.9.", metavar="LIST"),
         Option("lookback", int, None, "Rows that a forecast looks back on.", metavar="N"),
+        Option("width", int, None, "Cells of the LSTM, other than the size's.", metavar="N"),
+        Option("dropout", float, None, "Other than the size's.", metavar="P", least=0.0),
         Option("test_windows", int, 1, "Horizons held out at the end.", metavar="N"),
         Option("refit", bool, True, "Train again on all rows at the end."),
         *SHARED,
+    )
+
+    ANSWERING = (
+        Option("horizon", int, None, "Steps ahead, other than the model's.", metavar="N"),
+        Option("future", str, None, "Table of what is known ahead.", metavar="FILE"),
+        Option("samples", int, None, "Sample paths instead of quantiles.", metavar="N"),
+        Option("processes", int, None, "Work in so many processes.", metavar="N"),
+        Option("recalibrate", bool, None, "Correct intervals by rows newer than the training."),
     )
 
     def __init__(
@@ -86,8 +133,21 @@ class Forecaster(Estimator):
         target: str | None = None,
         freq: str | None = None,
         season: int | None = None,
+        known: str | list[str] | None = None,
+        past: str | list[str] | None = None,
+        static: str | list[str] | None = None,
+        categorical: str | list[str] | None = None,
+        holidays: str | None = None,
+        irregular: bool = False,
+        kind: str = "windowed",
+        members: int = 1,
         quantiles: Sequence[float] | str = QUANTILES,
+        point: str = "median",
+        nonnegative: bool | None = None,
         lookback: int | None = None,
+        width: int | None = None,
+        dropout: float | None = None,
+        trials: int | None = None,
         size: str = "small",
         test_windows: int = 1,
         refit: bool = True,
@@ -104,6 +164,11 @@ class Forecaster(Estimator):
     ) -> None:
         self.horizon = horizon
         self.id, self.time, self.target, self.freq = id, time, target, freq
+        self.known, self.past, self.static = known, past, static
+        self.categorical, self.holidays, self.irregular = categorical, holidays, irregular
+        self.kind, self.members, self.trials = kind, members, trials
+        self.point, self.nonnegative = point, nonnegative
+        self.width, self.dropout = width, dropout
         self.season, self.quantiles, self.lookback = season, quantiles, lookback
         self.size, self.test_windows, self.refit = size, test_windows, refit
         self.epochs, self.minutes = epochs, minutes
@@ -137,7 +202,7 @@ class Forecaster(Estimator):
         Raises:
             UserError: the data or an option cannot be used.
         """
-        from lstmkit.tasks.forecast import warm
+        from lstmkit.tasks.forecast import assembly, warm
 
         if y is not None or validation is not None:
             raise UserError(
@@ -147,137 +212,31 @@ class Forecaster(Estimator):
         self.check_options()
         self.quantiles_ = parse_quantiles(self.quantiles)
         earlier = warm.load(warm_start) if warm_start is not None else None
-        table = read(data, {name: getattr(self, name) for name in COLUMNS})
+        table = read(data, self._asked_columns(earlier))
         if earlier:
             warm.check(earlier, self, table.freq, self.quantiles_)
-        corpus, ids = self._prepare(table, earlier)
-        course = self._course(
-            self.size if earlier is None else earlier.facts_["size"],
-            callbacks=callbacks,
-            checkpoint=Path(checkpoint) if checkpoint else None,
-            resume=resume,
-        )
-        self._learn(corpus, ids, course, earlier)
+        corpus, ids = assembly.prepare(self, table, earlier)
+        size = self.size if earlier is None else earlier.facts_["size"]
+        run = {
+            "callbacks": callbacks,
+            "checkpoint": Path(checkpoint) if checkpoint else None,
+            "resume": resume,
+        }
+        course = assembly.course(self, size, **run)
+        if self.trials and earlier is None:
+            from lstmkit.tasks.forecast import search
+
+            course, corpus = search.best(self, course, corpus)
+        assembly.learn(self, corpus, ids, course, earlier)
         return self
 
-    def _prepare(
-        self, table: SeriesTable, earlier: Forecaster | None
-    ) -> tuple[Corpus, list[tuple[Any, ...]]]:
-        """Choose the geometry and leave out series that are no longer than the horizon."""
-        from lstmkit.tasks.forecast.data import Corpus
-
-        horizon = self.horizon or (earlier.shape_.horizon if earlier else None)
-        if horizon is None:
-            raise UserError("no horizon was given", hint="--horizon 28 forecasts 28 steps ahead")
-        kept = long_enough(table, horizon)
-        self.notes_ = list(table.notes)
-        if len(kept) < len(table.series):
-            some = f"{len(table.series) - len(kept)} of {len(table.series)}"
-            self.notes_.append(f"{some} series skipped: not longer than the horizon")
-        self.columns_ = {
-            "id": table.id_columns,
-            "time": table.time_column,
-            "target": table.target_column,
-            "freq": table.freq,
-            "day_first": self.day_first if self.day_first is not None else table.day_first,
-            "layout": table.layout,
-        }
-        self.shape_ = earlier.shape_ if earlier else self._geometry(horizon, table.freq, kept)
-        corpus = Corpus([s.time for s in kept], [s.values for s in kept], self.shape_)
-        return corpus, [s.id for s in kept]
-
-    def _geometry(self, horizon: int, freq: str, kept: Sequence[Series]) -> Geometry:
-        from lstmkit.readers.calendar import season_of
-        from lstmkit.tasks.forecast.features import geometry
-
-        return geometry(
-            horizon,
-            self.season or season_of(freq),
-            freq,
-            lookback=self.lookback,
-            lengths=[len(s.values) - (self.test_windows + 1) * horizon for s in kept],
-            days=max(days(s.time) for s in kept),
-        )
-
-    def _course(self, size: str, **run: Any) -> Course:
-        """How to train, as the options say."""
-        from lstmkit.tasks.forecast.fitting import PRESETS
-        from lstmkit.tasks.forecast.learning import Course
-
-        self.size_ = size
-        preset = PRESETS[size]
-        preset = replace(
-            preset,
-            learning_rate=self.learning_rate or preset.learning_rate,
-            batch_size=self.batch_size or preset.batch_size,
-        )
-        names = ("seed", "epochs", "minutes", "refit", "device", "threads")
-        given = {name: getattr(self, name) for name in names}
-        log_dir = Path(self.log_dir) if self.log_dir else None
-        return Course(self.shape_, self.quantiles_, preset, log_dir=log_dir, **given, **run)
-
-    def _learn(
-        self,
-        corpus: Corpus,
-        ids: list[tuple[Any, ...]],
-        course: Course,
-        earlier: Forecaster | None,
-    ) -> None:
-        """Train on the rows before the held-out ones, score those, train on all rows."""
-        from lstmkit.tasks.forecast import fitting, scoring, warm
-
-        parts = fitting.split(corpus.lengths, self.shape_.horizon, self.test_windows)
-        if len(parts.tested) < len(ids):
-            short = len(ids) - len(parts.tested)
-            self.notes_.append(f"{short} of {len(ids)} series are too short to be scored")
-        start = warm.innocent(earlier, corpus, parts, ids) if earlier else None
-        network, history = course.first(corpus, parts, start.weights if start else None)
-        self.history_ = history
-        self.heldout_ = scoring.Model.of(network)
-        self.facts_ = self._facts(network, course)
-        chosen = scoring.heldout(corpus, parts.cut, None)
-        self.report_ = scoring.report(self.heldout_, corpus, chosen, self.facts_, self.seed)
-        if start:
-            old = scoring.report(start, corpus, chosen, {}, self.seed)
-            self.notes_.append(warm.compared(old.metrics, self.report_.metrics))
-        final = self.heldout_
-        if self.refit:
-            weights = earlier.model_.weights if earlier else None
-            final = scoring.Model.of(course.second(corpus, history, weights))
-        self._remember(corpus, ids, parts)
-        self.model_ = final
-
-    def _facts(self, network: ForecastNetwork, course: Course) -> dict[str, Any]:
-        """What reports say about the model."""
-        return {
-            "size": self.size_,
-            "width": course.preset.width,
-            "layers": course.preset.layers,
-            "embedding": course.preset.embedding,
-            "dropout": course.preset.dropout,
-            "parameters": sum(p.numel() for p in network.parameters()),
-            "lookback": self.shape_.lookback,
-            "segment": self.shape_.segment,
-            "epochs": self.history_.epochs,
-            "best_epoch": self.history_.best_epoch or self.history_.epochs,
-            "seconds": round(self.history_.seconds, 1),
-            "seed": self.seed,
-        }
-
-    def _remember(self, corpus: Corpus, ids: list[tuple[Any, ...]], parts: Split) -> None:
-        """Keep what the weights have seen; without a refit the final ones saw no more."""
-        from lstmkit.tasks.forecast.seen import Seen
-
-        spans = list(zip(corpus.start, corpus.stop, strict=True))
-        end = parts.length if self.refit else parts.cut
-        self.seen_ = Seen.of(
-            ids,
-            [corpus.times[a:b] for a, b in spans],
-            [corpus.values[a:b] for a, b in spans],
-            parts.cut.tolist(),
-            end.tolist(),
-        )
-        self.report_.notes[:0] = self.notes_
+    def _asked_columns(self, earlier: Forecaster | None) -> dict[str, Any]:
+        """Arguments of `read_series` for training; an earlier model says what its columns are."""
+        given = {name: getattr(self, name) for name in (*COLUMNS, *COVARIATES)}
+        if earlier is None:
+            return given
+        made = {name: earlier.columns_.get(name) for name in ("holidays", "irregular")}
+        return {**given, **made, "covariates": earlier.shape_.covariates or None}
 
     # --- ask
 
@@ -292,61 +251,109 @@ class Forecaster(Estimator):
         return self.model_.program
 
     @property
-    def network_(self) -> ForecastNetwork:
+    def network_(self) -> Network:
         """The torch module with the final weights, in evaluation mode."""
         self.check_fitted()
         return self.network_of(self.model_)
 
-    def network_of(self, model: Model) -> ForecastNetwork:
+    def network_of(self, model: Model) -> Network:
         """The torch module with the weights of `model_` or `heldout_`, in evaluation mode."""
-        from lstmkit.tasks.forecast import fitting
-        from lstmkit.tasks.forecast.network import ForecastNetwork, Sizes
+        from lstmkit.tasks.forecast.learning import member_weights, together
+        from lstmkit.tasks.forecast.network import Sizes, rebuilt
 
         names = ("width", "layers", "embedding", "dropout")
         sizes = Sizes(**{name: self.facts_[name] for name in names})
-        network = ForecastNetwork(self.shape_, sizes, self.quantiles_)
-        fitting.set_arrays(network, model.weights)
-        return network.eval()
+        given = (self.shape_, sizes, self.quantiles_, model.point)
+        return together([rebuilt(*given, w) for w in member_weights(model.weights)]).eval()
 
-    def _read(self, data: Any) -> tuple[SeriesTable, Corpus]:
+    def _read(self, data: Any, future: Any = None) -> tuple[SeriesTable, Corpus]:
         """The series of `data` under the columns of the training."""
         from lstmkit.tasks.forecast.data import Corpus
 
         self.check_fitted()
-        table = read(data, self._stored_columns())
-        series = table.series
-        return table, Corpus([s.time for s in series], [s.values for s in series], self.shape_)
+        table = read(data, {**self._stored_columns(), "future": future})
+        return table, Corpus.of(table.series, self.shape_)
 
     def _stored_columns(self) -> dict[str, Any]:
         """Arguments of `read_series`; wide and row tables find their own columns."""
+        stored = {**self.columns_, "covariates": self.shape_.covariates or None}
         if self.columns_["layout"] == "long":
-            return {**self.columns_, "id": self.columns_["id"] or None}
+            return {**stored, "id": self.columns_["id"] or None}
         given = {name: getattr(self, name) for name in ("id", "time", "target")}
-        return {**self.columns_, **given}
+        return {**stored, **given}
 
-    def predict(self, data: Any) -> Any:
-        """The `horizon` steps after the end of each series.
+    def predict(
+        self,
+        data: Any,
+        *,
+        horizon: int | None = None,
+        future: Any = None,
+        samples: int | None = None,
+        processes: int | None = None,
+        recalibrate: bool = False,
+    ) -> Any:
+        """The steps after the end of each series.
+
+        Args:
+            horizon: other than that of the training: a shorter one is its beginning, a longer one
+                is walked to by sample paths (windowed models).
+            future: a table of the columns that are known ahead; rows of `data` without a target do
+                as well. Without either the model forecasts as best it can.
+            samples: so many sample paths of each series, which keep the dependence of the steps,
+                instead of quantiles.
+            processes: so many at once, for many series.
+            recalibrate: see `recalibrate`; the model itself stays as it is.
 
         Returns:
             A frame of the kind that was given (polars for files): id columns and time under the
-            user's names, `y_hat` (the median) and a column per quantile, `q0.1`.
+            user's names, `y_hat` (the median, or the mean with `point`) and a column per quantile,
+            `q0.1`; or with `samples` a row for each path and step, `sample` and `y_hat`.
         """
-        from lstmkit.readers.calendar import future_times
-        from lstmkit.readers.tables import forecast_frame, to_user_kind
-        from lstmkit.tasks.forecast import features, scoring
+        from lstmkit.tasks.forecast import blocks
+        from lstmkit.tasks.forecast.answers import frame_of
+
+        if recalibrate:
+            again = copy(self).recalibrate(data)
+            given = {"horizon": horizon, "future": future, "samples": samples}
+            return again.predict(data, **given, processes=processes)
+        table, corpus = self._read(data, future)
+        asked = horizon or self.shape_.horizon
+        question = blocks.Question(self.model_, self.copula_, asked, samples, self.seed)
+        answer = blocks.ask(question, corpus, processes or 1)
+        return frame_of(table, self.model_, answer, samples is not None)
+
+    def recalibrate(self, data: Any) -> Self:
+        """Correct the intervals by the model's errors on rows newer than its training.
+
+        The weights stay; quantiles but for the median, and sample paths, change in place.
+
+        Raises:
+            UserError: `data` has no such rows.
+        """
+        from lstmkit.tasks.forecast import rolling, scoring
 
         table, corpus = self._read(data)
-        chosen = scoring.Selection(np.arange(len(corpus)), corpus.lengths, heldout=False)
-        answer = scoring.forecast(self.model_, corpus, chosen)
-        times = [
-            future_times(s.time[-1], self.shape_.freq, self.shape_.horizon) for s in table.series
-        ]
-        columns = {"y_hat": answer[..., self.model_.median]}
-        columns |= {features.column(q): answer[..., k] for k, q in enumerate(self.quantiles_)}
-        frame = forecast_frame(table, [s.id for s in table.series], np.stack(times), columns)
-        return to_user_kind(frame, table.kind)
+        chosen = scoring.unseen(corpus, [s.id for s in table.series], self.seen_, None)
+        self.model_, self.copula_ = rolling.recalibrated(self.model_, corpus, chosen)
+        return self
 
-    def evaluate(self, data: Any, *, windows: int | None = None, refit: bool = False) -> Report:
+    def sample(self, data: Any, count: int = 100, **options: Any) -> np.ndarray:
+        """Sample paths (series, count, horizon) of what comes; options as `predict`."""
+        from lstmkit.tasks.forecast import blocks
+
+        _, corpus = self._read(data, options.pop("future", None))
+        horizon = options.pop("horizon", None) or self.shape_.horizon
+        question = blocks.Question(self.model_, self.copula_, horizon, count, self.seed)
+        return blocks.ask(question, corpus, **options)
+
+    def evaluate(
+        self,
+        data: Any,
+        *,
+        windows: int | None = None,
+        refit: bool = False,
+        recalibrate: bool = False,
+    ) -> Report:
         """Score rolling origins, one horizon apart, on rows that the model has not seen.
 
         Args:
@@ -354,6 +361,7 @@ class Forecaster(Estimator):
                 with the weights that never saw them.
             windows: the last so many origins of each series; all that are unseen if left out.
             refit: train anew before each origin, on the rows before it.
+            recalibrate: correct the intervals of each origin by the errors of those before it.
 
         Raises:
             UserError: `in-sample`, where every row was learnt from.
@@ -366,13 +374,14 @@ class Forecaster(Estimator):
             return self._evaluate_refitted(corpus, windows or self.test_windows)
         chosen = scoring.unseen(corpus, ids, self.seen_, windows)
         model = self.heldout_ if chosen.heldout else self.model_
-        return scoring.report(model, corpus, chosen, dict(self.facts_), self.seed)
+        return scoring.report(model, corpus, chosen, dict(self.facts_), self.seed, recalibrate)
 
     def _evaluate_refitted(self, corpus: Corpus, windows: int) -> Report:
         """Rolling origins, each forecast by a network trained on the rows before it."""
-        from lstmkit.tasks.forecast import scoring
+        from lstmkit.tasks.forecast import assembly, scoring
 
-        course, epochs = self._course(self.facts_["size"]), int(self.facts_["best_epoch"])
+        course = assembly.course(self, self.facts_["size"])
+        epochs = int(self.facts_["best_epoch"])
 
         def retrain(past: Corpus) -> scoring.Model:
             return scoring.Model.of(course.again(past, epochs))
@@ -381,10 +390,13 @@ class Forecaster(Estimator):
 
     def trace(self, data: Any) -> ForecastTrace:
         """The gates of the LSTM over the last window of each series and its forecast."""
-        from lstmkit.tasks.forecast.trace import record
+        from lstmkit.tasks.forecast.trace import record, record_recurrent
 
         table, corpus = self._read(data)
-        return record(self.model_, corpus, [s.id for s in table.series])
+        ids = [s.id for s in table.series]
+        if self.shape_.kind == "recurrent":
+            return record_recurrent(self.network_, corpus, ids)
+        return record(self.model_, corpus, ids)
 
     def probe(
         self, data: Any, samples: int = 4, only: Sequence[str] = (), future: bool = False
@@ -409,14 +421,21 @@ class Forecaster(Estimator):
         return found
 
     def plot(self, data: Any, frame: Any = None) -> Any:
-        """A picture of the end of each series and its forecast (`frame`, predicted if left out)."""
-        from lstmkit.tasks.forecast import scoring
-        from lstmkit.tasks.forecast.picture import draw
+        """A picture of the end of each series and its forecast, the worst of them first."""
+        from lstmkit.tasks.forecast import backtest, picture, scoring
 
         table, corpus = self._read(data)
         chosen = scoring.Selection(np.arange(len(corpus)), corpus.lengths, heldout=False)
         answer = scoring.forecast(self.model_, corpus, chosen)
-        return draw(table, self.model_, answer)
+        return picture.draw(table, self.model_, answer, backtest.backtests(self, table, corpus))
+
+    def write_plot(self, data: Any, path: str | Path, **options: Any) -> None:
+        """Draw into a file: .png, .svg, .pdf, or .html for a page of all series."""
+        from lstmkit.tasks.forecast import picture, scoring
+
+        table, corpus = self._read(data, options.get("future"))
+        chosen = scoring.Selection(np.arange(len(corpus)), corpus.lengths, heldout=False)
+        picture.write(self, table, corpus, scoring.forecast(self.model_, corpus, chosen), path)
 
     # --- keep
 
@@ -439,7 +458,7 @@ class Forecaster(Estimator):
         return {
             "config": config,
             "program": self.model_.program,
-            "tensors": {**heldout, **self.seen_.tensors()},
+            "tensors": {**heldout, "copula": self.copula_, **self.seen_.tensors()},
         }
 
     @classmethod
@@ -454,7 +473,8 @@ class Forecaster(Estimator):
         found.quantiles_ = tuple(config["options"]["quantiles"])
         found.columns_, found.shape_ = config["columns"], Geometry.from_json(config["geometry"])
         found.seen_ = Seen.from_tensors(model.tensors)
-        found.model_ = Model(model.program, found.shape_, found.quantiles_)
+        found.model_ = Model(model.program, found.shape_, found.quantiles_, found.point)
+        found.copula_ = model.tensors["copula"]
         heldout = {k[8:]: v for k, v in model.tensors.items() if k.startswith("heldout/")}
         found.heldout_ = found.model_.with_weights(heldout)
         found.report_ = restored_report(cls.TASK, config["report"])

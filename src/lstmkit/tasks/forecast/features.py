@@ -1,4 +1,4 @@
-"""Rows to numbers and answers back: the geometry of a window, its calendar, its units.
+"""Rows to numbers and answers back: the geometry of a window, its calendar, covariates and units.
 
 A window is the last `lookback` rows of a series, cut into segments that the LSTM reads one a step,
 followed by the segments to be forecast. Nothing here is learnt and nothing imports torch.
@@ -7,12 +7,14 @@ followed by the segments to be forecast. Nothing here is learnt and nothing impo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from lstmkit.readers import calendar
+from lstmkit.readers import covariates as columns
+from lstmkit.readers.covariates import Covariate
 
 DAYS = {  # length of each cycle that the calendar knows
     "second_of_minute": 1 / 1440,
@@ -24,13 +26,18 @@ DAYS = {  # length of each cycle that the calendar knows
     "month_of_year": 365.25,
 }
 SEASONS = {24: 14, 7: 16, 5: 24, 96: 7, 52: 3, 12: 5, 4: 6, 1: 16}  # season: seasons looked back
+EPSILON = 1e-5  # of an instance's deviation
 STEPS = 32  # of the LSTM that are aimed at, past and future
 MOST_STEPS = 96
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """The sizes of a window, in rows: horizon H, season m, lookback L = K m, segment S (S | m)."""
+    """The sizes of a window, in rows: horizon H, season m, lookback L = K m, segment S (S | m).
+
+    `covariates` are the columns beside the target, dynamic ones (known, past) before static ones.
+    `nonnegative` series are never forecast below 0.
+    """
 
     horizon: int
     season: int
@@ -38,6 +45,9 @@ class Geometry:
     segment: int
     freq: str
     cycles: tuple[str, ...]
+    kind: str = "windowed"
+    covariates: tuple[Covariate, ...] = ()
+    nonnegative: bool = False
 
     @property
     def seasons(self) -> int:
@@ -70,14 +80,32 @@ class Geometry:
         """C: calendar features of a step."""
         return 2 * max(1, len(self.cycles))
 
+    @property
+    def window_rows(self) -> int:
+        """L + F S: rows of a window, past and future, that covariates are given for."""
+        return self.lookback + self.future_steps * self.segment
+
+    @property
+    def dynamic(self) -> list[Covariate]:
+        """Covariates that change from row to row."""
+        return columns.dynamic(self.covariates)
+
+    @property
+    def static(self) -> list[Covariate]:
+        """Covariates of a whole series."""
+        return columns.static(self.covariates)
+
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
-        return {**asdict(self), "cycles": list(self.cycles)}
+        covariates = [c.to_json() for c in self.covariates]
+        found = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {**found, "cycles": list(self.cycles), "covariates": covariates}
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Geometry:
-        """The inverse of to_json."""
-        return cls(**{**stored, "cycles": tuple(stored["cycles"])})
+        """The inverse of to_json; files of before covariates have none."""
+        covariates = tuple(Covariate.from_json(c) for c in stored.get("covariates", ()))
+        return cls(**{**stored, "cycles": tuple(stored["cycles"]), "covariates": covariates})
 
 
 class Encoded(NamedTuple):
@@ -114,6 +142,18 @@ def geometry(
     )
 
 
+def stretched(shape: Geometry, factor: float) -> Geometry:
+    """The same with a lookback so many times as long, in whole seasons."""
+    seasons = max(2, round(shape.seasons * factor))
+    lookback = seasons * shape.season
+    return replace(shape, lookback=lookback, segment=segment(shape.season, lookback, shape.horizon))
+
+
+def recurrent(shape: Geometry) -> Geometry:
+    """The same for a recurrent model: a row a step, `lookback` the rows of a training chunk."""
+    return replace(shape, kind="recurrent", segment=1)
+
+
 def segment(season: int, lookback: int, horizon: int) -> int:
     """The divisor of the season that cuts lookback and horizon into about STEPS segments."""
     divisors = [d for d in range(1, season + 1) if season % d == 0]
@@ -136,10 +176,20 @@ def encode(rows: np.ndarray) -> Encoded:
     return Encoded((distance / span).astype(np.float32), mask.astype(np.float32), level, span)
 
 
-def decode(quantiles: np.ndarray, window: Encoded) -> np.ndarray:
+def decode(shape: Geometry, quantiles: np.ndarray, window: Encoded) -> np.ndarray:
     """Quantiles (B, H, Q) in a window's units -> in the units of the series, float64."""
     answer: np.ndarray = quantiles * window.span[..., None] + window.level[..., None]
-    return answer
+    return np.maximum(answer, 0.0) if shape.nonnegative else answer
+
+
+def deviation(window: Encoded) -> np.ndarray:
+    """The standard deviation (B,) of the observed rows of windows, in their own units."""
+    mask = window.mask.astype(np.float64)
+    count = np.maximum(mask.sum(1), 1)
+    mean = (window.values * mask).sum(1) / count
+    square = (((window.values - mean[:, None]) * mask) ** 2).sum(1) / count
+    found: np.ndarray = np.sqrt(square + EPSILON**2)
+    return found
 
 
 def step_calendar(shape: Geometry, last: np.ndarray) -> np.ndarray:
@@ -162,15 +212,56 @@ def calendar_features(shape: Geometry, times: np.ndarray) -> np.ndarray:
     return np.stack([np.sin(angle), np.cos(angle)], 1).astype(np.float32)
 
 
-def inputs(shape: Geometry, window: Encoded, last: np.ndarray) -> dict[str, np.ndarray]:
-    """What the program's `forecast` reads, by name, for windows that end at times `last` (B,)."""
+def inputs(
+    shape: Geometry,
+    window: Encoded,
+    last: np.ndarray,
+    rows: np.ndarray | None = None,
+    static: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
+    """What the program's `forecast` reads, by name, for windows that end at times `last` (B,).
+
+    `rows` (B, L + F S, C) are the dynamic covariates and `static` (B, S) the static ones, NaN where
+    missing; where a model has covariates and none are given, all of them are missing.
+    """
     waves = step_calendar(shape, last)
     return {
         "values": window.values,
         "mask": window.mask,
         "past_calendar": waves[:, : shape.past_steps],
         "future_calendar": waves[:, shape.past_steps :],
+        **covariate_inputs(shape, rows, static, len(last)),
     }
+
+
+def covariate_inputs(
+    shape: Geometry, rows: np.ndarray | None, static: np.ndarray | None, batch: int
+) -> dict[str, np.ndarray]:
+    """Covariates by the names of the network's inputs; see `split_columns`."""
+    if rows is None:
+        rows = np.full((batch, shape.window_rows, len(shape.dynamic)), np.nan, np.float32)
+    if static is None:
+        static = np.full((batch, len(shape.static)), np.nan, np.float32)
+    fixed = split_columns(shape.static, static)
+    return split_columns(shape.dynamic, rows) | {f"static_{k}": v for k, v in fixed.items()}
+
+
+def split_columns(given: Sequence[Covariate], cells: np.ndarray) -> dict[str, np.ndarray]:
+    """Cells (.., C) of these covariates to `numbers` and `present` (.., N), `codes` (.., M) int64.
+
+    What there is none of is left out; missing numbers are 0 with `present` 0, missing codes 0.
+    """
+    number = [k for k, c in enumerate(given) if c.categories is None]
+    code = [k for k, c in enumerate(given) if c.categories is not None]
+    found = {}
+    if number:
+        picked = cells[..., number].astype(np.float32)
+        there = np.isfinite(picked)
+        found["numbers"] = np.where(there, picked, np.float32(0))
+        found["present"] = there.astype(np.float32)
+    if code:
+        found["codes"] = np.nan_to_num(cells[..., code]).astype(np.int64)
+    return found
 
 
 def column(quantile: float) -> str:

@@ -41,6 +41,15 @@ PRESETS = {
 }
 
 
+def preset(kind: str, size: str) -> Preset:
+    """What a size stands for in a kind of model."""
+    if kind == "recurrent":
+        from lstmkit.tasks.forecast.recurrent import PRESETS as RECURRENT
+
+        return RECURRENT[size]
+    return PRESETS[size]
+
+
 class Split(NamedTuple):
     """Rows per series (n,): learnt from [0, train), validated to `cut`, tested after it."""
 
@@ -91,20 +100,27 @@ def validation_windows(parts: Split, horizon: int) -> tuple[np.ndarray, np.ndarr
     return series, origin
 
 
-def loss(network: nn.Module, batch: Batch) -> Tensor:
-    """Weighted pinball loss (Koenker & Bassett 1978), mean over quantiles and observed rows."""
-    error = batch.truth.unsqueeze(-1) - network(*batch[:4])
-    p = error.new_tensor(network.quantiles)
-    pinball = (p * error).maximum((p - 1) * error).mean(-1)
-    observed = (batch.weight > 0).sum().clamp(min=1)
-    return (pinball * batch.weight).sum() / observed
+def loss(network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Sum over observed rows of the weighted pinball loss (Koenker & Bassett 1978), and their
+    number.
+
+    The pinball loss of a row is the mean over quantiles; a network that forecasts the mean adds its
+    squared error.
+    """
+    answer, p = network(**batch.inputs), batch.truth.new_tensor(network.quantiles)
+    error = batch.truth.unsqueeze(-1) - answer[..., : len(p)]
+    each = (p * error).maximum((p - 1) * error).mean(-1) * batch.weight
+    if answer.shape[-1] > len(p):
+        each = each + ((batch.truth - answer[..., -1]) * batch.weight) ** 2
+    return each.sum(), (batch.weight > 0).sum()
 
 
 def validate(network: nn.Module, batches: Sequence[Batch]) -> float:
     """The mean loss over batches, which may be on another device; no gradients, evaluation mode."""
     device = next(network.parameters()).device
-    losses = [loss(network, b.to(device)).item() for b in batches]
-    return float(np.average(losses, weights=[len(b.values) for b in batches]))
+    found = [[float(x) for x in loss(network, b.to(device))] for b in batches]
+    total, count = np.array(found).sum(0)
+    return float(total / max(count, 1))
 
 
 def set_arrays(network: nn.Module, weights: Mapping[str, np.ndarray]) -> None:

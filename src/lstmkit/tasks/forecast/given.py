@@ -19,7 +19,7 @@ def read(data: Any, columns: dict[str, Any]) -> SeriesTable:
     require("polars", "train")
     from lstmkit.readers.tables import read_series
 
-    return read_series(data, **columns)
+    return read_series(data, **{name: v for name, v in columns.items() if v is not None})
 
 
 def long_enough(table: SeriesTable, horizon: int) -> list[Series]:

@@ -2,7 +2,8 @@
 
 Truth is (W, H) and quantiles (W, H, Q) for W windows. sMAPE and MASE are those of the M4
 competition (Makridakis et al. 2020): sMAPE in per cent of |y| + |y_hat| doubled; MASE scaled by the
-in-sample mean absolute seasonal difference of the series.
+in-sample mean absolute seasonal difference of the series, and so MSIS, the mean score of the 95 %
+interval (Gneiting & Raftery 2007).
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+INTERVAL = (0.025, 0.975)  # of MSIS
 COVERAGES = {"coverage_80": (0.1, 0.9), "coverage_95": (0.025, 0.975)}
-NAMES = ("smape", "mase", "mae", "rmse", "wql", *COVERAGES)
+NAMES = ("smape", "mase", "mae", "rmse", "wql", "msis", *COVERAGES)
 
 
 class Terms(NamedTuple):
@@ -58,6 +60,7 @@ def terms(
         "rmse": Terms((error**2).sum(1), count),
         "wql": _wql(y, quantiles, probabilities, seen),
     }
+    found |= _msis(y, quantiles, probabilities, seen, scale)
     return {**found, **_coverages(y, quantiles, probabilities, seen, count)}
 
 
@@ -87,6 +90,23 @@ def _wql(
     distance = y[..., None] - quantiles
     pinball = 2 * np.maximum(p * distance, (p - 1) * distance).mean(-1)
     return Terms(np.where(seen, pinball, 0.0).sum(1), np.abs(y).sum(1))
+
+
+def _msis(
+    y: np.ndarray,
+    quantiles: np.ndarray,
+    probabilities: Sequence[float],
+    seen: np.ndarray,
+    scale: np.ndarray,
+) -> dict[str, Terms]:
+    """Width of the 95 % interval, and 40 times what a truth lies outside; {} without its ends."""
+    position = {round(p, 9): k for k, p in enumerate(probabilities)}
+    if not set(INTERVAL) <= set(position):
+        return {}
+    low, high = (quantiles[..., position[p]] for p in INTERVAL)
+    outside = np.maximum(low - y, 0) + np.maximum(y - high, 0)
+    each = np.where(seen, high - low + outside / INTERVAL[0], 0.0)
+    return {"msis": _mase(each, seen.sum(1).astype(float), scale)}
 
 
 def _coverages(

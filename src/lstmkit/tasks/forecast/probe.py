@@ -12,7 +12,8 @@ from lstmkit.inspection.probe import Feature, Probe, Scoring
 from lstmkit.inspection.view import Curve
 from lstmkit.readers.calendar import parse_freq, step_times
 from lstmkit.tasks.forecast import metrics, scoring
-from lstmkit.tasks.forecast.features import Geometry, decode
+from lstmkit.tasks.forecast.features import Geometry
+from lstmkit.tasks.forecast.learning import member_weights
 
 if TYPE_CHECKING:
     from lstmkit.tasks.forecast.data import Corpus
@@ -48,19 +49,21 @@ def probe(
     chosen, unseen, notes = _windows(forecaster, corpus, ids, future)
     model = forecaster.heldout_ if chosen.heldout else forecaster.model_
     shown = _shown(chosen, ids, samples, only)
-    windows = _Windows(corpus, shown, model, table.target_column)
+    recurrent = model.shape.kind == "recurrent"
+    windows = (_Chunks if recurrent else _Windows)(corpus, shown, model, table.target_column)
+    studied, studied_anchor = _studied(corpus)
     network = forecaster.network_of(model)
     return Probe(
         network=network,
         inputs=windows.inputs,
         samples=tuple(_name(ids[s]) for s in shown.series),
         labels=windows.labels(),
-        anchor=np.full(len(shown.series), model.shape.past_steps - 1),
-        studied=_studied(corpus),
-        studied_anchor=np.full(STUDIED, model.shape.past_steps - 1),
-        answers=lambda output: output[..., model.median],
+        anchor=windows.anchor,
+        studied=studied,
+        studied_anchor=studied_anchor,
+        answers=lambda output: output.reshape(len(output), -1, output.shape[-1])[..., model.middle],
         answer_names=tuple(f"step {k + 1} ahead" for k in range(model.shape.horizon)),
-        scale=windows.window.span[:, 0],
+        scale=windows.scale,
         features=windows.features(),
         curves=windows.curves,
         title=f"Forecaster of {table.target_column}",
@@ -115,13 +118,24 @@ def _few(names: list[str]) -> str:
     return ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
 
 
-def _studied(corpus: Corpus) -> dict[str, np.ndarray]:
-    """STUDIED windows, spread over the series and over the time of each."""
+def _studied(corpus: Corpus) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """STUDIED windows, spread over the series and over the time of each, and their anchors."""
     series = np.linspace(0, len(corpus) - 1, STUDIED).round().astype(int)
     place = np.modf(np.arange(1, STUDIED + 1) * GOLDEN)[0]
     first = np.minimum(corpus.shape.lookback, corpus.lengths[series])
     origin = first + np.round(place * (corpus.lengths[series] - first)).astype(int)
-    return corpus.window(series, np.maximum(origin, 1))[0]
+    return _inputs(corpus, series, np.maximum(origin, 1))
+
+
+def _inputs(
+    corpus: Corpus, series: np.ndarray, origin: np.ndarray
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """What the network reads of windows, and the last step that reads a row."""
+    if corpus.shape.kind == "windowed":
+        anchor = np.full(len(series), corpus.shape.past_steps - 1)
+        return corpus.window(series, origin)[0], anchor
+    given = {k: v.numpy() for k, v in corpus.chunk_before(series, origin).inputs.items()}
+    return given, given["at"][:, 0]
 
 
 def _facts(
@@ -151,15 +165,32 @@ def _scoring(corpus: Corpus, chosen: scoring.Selection, model: scoring.Model) ->
     count = len(chosen.series)
     rows = np.unique(np.linspace(0, count - 1, min(count, MOST_SCORED)).round().astype(int))
     some = scoring.Selection(chosen.series[rows], chosen.origin[rows], chosen.heldout)
-    given, _, window = corpus.window(some.series, some.origin)
+    given, anchor = _inputs(corpus, some.series, some.origin)
+    units = units_of(corpus, some)
 
     def score(output: Any) -> float:
-        answer = decode(output.detach().cpu().numpy().astype(np.float64), window)
-        scores = scoring.score(corpus, some, answer[..., model.median], answer, model.quantiles)
+        answer = in_user_units(corpus.shape, output, *units)
+        scores = scoring.score(corpus, some, answer[..., model.middle], answer, model.quantiles)
         return float(metrics.summarise(scores.terms)["mase"])
 
-    anchor = np.full(len(rows), model.shape.past_steps - 1)
     return Scoring(given, anchor, score, "MASE")
+
+
+def units_of(corpus: Corpus, chosen: scoring.Selection) -> tuple[np.ndarray, np.ndarray]:
+    """Level and span (W,) in which the network's inputs and answers count."""
+    if corpus.shape.kind == "windowed":
+        window = corpus.window(chosen.series, chosen.origin)[2]
+    else:
+        window = corpus.chunk_units(chosen.series, chosen.origin)
+    return window.level[:, 0], window.span[:, 0]
+
+
+def in_user_units(shape: Geometry, output: Any, level: np.ndarray, span: np.ndarray) -> np.ndarray:
+    """The network's output as quantiles (W, H, Q) of the series."""
+    found = output.detach().cpu().numpy().astype(np.float64)
+    found = found.reshape(len(found), -1, found.shape[-1]) * span[:, None, None]
+    found += level[:, None, None]
+    return np.maximum(found, 0.0) if shape.nonnegative else found
 
 
 class _Windows:
@@ -169,9 +200,22 @@ class _Windows:
         self, corpus: Corpus, chosen: scoring.Selection, model: scoring.Model, target: str
     ) -> None:
         self.shape, self.model, self.target = model.shape, model, target
-        self.inputs, self.truth, self.window = corpus.window(chosen.series, chosen.origin)
-        self.past, _ = corpus.rows(chosen.series, chosen.origin)
+        self.inputs, self.anchor = _inputs(corpus, chosen.series, chosen.origin)
+        self.past, self.truth = corpus.rows(chosen.series, chosen.origin)
+        self.units = units_of(corpus, chosen)
         self.last = corpus.times[corpus.start[chosen.series] + chosen.origin - 1]
+
+    @property
+    def scale(self) -> np.ndarray:
+        """The unit (N,) of an answer."""
+        return self.units[1]
+
+    def axis(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where past and future rows lie on the axis of the LSTM's steps."""
+        shape = self.shape
+        x = (np.arange(-shape.lookback, shape.horizon) + 0.5) / shape.segment
+        x += shape.past_steps - 0.5
+        return x[: shape.lookback], x[shape.lookback :]
 
     def labels(self) -> np.ndarray:
         """(N, T) the first row of each step."""
@@ -192,19 +236,29 @@ class _Windows:
             for k, cycle in enumerate(shape.cycles or ("season",)):
                 pair = (2 * k, 2 * k + 1)
                 found.append(Feature(cycle.replace("_", " "), name, pair, none, steps))
-        return found
+        return found + self._covariates()
+
+    def _covariates(self) -> list[Feature]:
+        """Numbers beside the target, each beside its mean; categories are held as they are."""
+        count = self.inputs["present"].shape[1] if "present" in self.inputs else 0
+        latest = self.inputs["mask"].shape[1] - 1 if self.shape.kind == "recurrent" else count
+        rows = np.minimum(np.arange(count) // self.shape.segment, latest)
+        numbers = [c for c in self.shape.dynamic if c.categories is None]
+        if not numbers:
+            return []
+        weights = member_weights(self.model.weights)[0]
+        mean = np.where(self.inputs["present"] > 0, weights["columns.mean"], 0).astype(np.float32)
+        return [Feature(c.name, "numbers", (k,), mean, rows) for k, c in enumerate(numbers)]
 
     def curves(self, output: Any) -> list[Curve]:
         """What was read, what was answered, and what came where that is known."""
         shape, q = self.shape, self.model.quantiles
-        answer = decode(output.detach().cpu().numpy().astype(np.float64), self.window)
-        x = (np.arange(-shape.lookback, shape.horizon) + 0.5) / shape.segment
-        x += shape.past_steps - 0.5
-        past, future = x[: shape.lookback], x[shape.lookback :]
+        answer = in_user_units(shape, output, *self.units)
+        past, future = self.axis()
         low, high = (int(np.argmin(np.abs(np.asarray(q) - p))) for p in BAND)
         found = [
             Curve(self.target, "input", past, self.past),
-            Curve("forecast", "prediction", future, answer[..., self.model.median]),
+            Curve("forecast", "prediction", future, answer[..., self.model.middle]),
         ]
         if low < self.model.median < high:
             name = f"{q[low]:g} to {q[high]:g} quantile"
@@ -212,6 +266,30 @@ class _Windows:
         if not np.isnan(self.truth).all():
             found.append(Curve("what came", "truth", future, self.truth))
         return found
+
+
+class _Chunks(_Windows):
+    """Chunks of rows before an origin, a step each: what a recurrent network is trained on."""
+
+    def labels(self) -> np.ndarray:
+        """(N, T) the time of each row."""
+        T = self.inputs["values"].shape[1]
+        back = np.arange(T)[None] - self.anchor[:, None]
+        return _written(step_times(self.last[:, None], self.shape.freq, back))
+
+    def axis(self) -> tuple[np.ndarray, np.ndarray]:
+        """As the last of a whole chunk; series that are shorter than one begin later."""
+        T, shape = self.inputs["values"].shape[1], self.shape
+        x = np.arange(-shape.lookback, shape.horizon) + T
+        return x[: shape.lookback].astype(float), x[shape.lookback :].astype(float)
+
+    def features(self) -> list[Feature]:
+        """The rows of the series, beside their mean; numbers beside the target."""
+        given, mask = self.inputs, self.inputs["mask"]
+        mean = (given["values"] * mask).sum(1) / np.maximum(mask.sum(1), 1)
+        flat = (mean[:, None] * mask).astype(np.float32)
+        found = [Feature(self.target, "values", None, flat, np.arange(mask.shape[1]))]
+        return found + self._covariates()
 
 
 def _written(times: np.ndarray) -> np.ndarray:

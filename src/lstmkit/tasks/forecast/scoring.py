@@ -14,13 +14,13 @@ from lstmkit.errors import UserError
 from lstmkit.lowprecision import lower
 from lstmkit.tasks.forecast import baselines, metrics
 from lstmkit.tasks.forecast.data import Corpus
-from lstmkit.tasks.forecast.features import Encoded, Geometry, decode
+from lstmkit.tasks.forecast.features import Encoded, Geometry, decode, deviation
 from lstmkit.tasks.forecast.metrics import Terms
 
 if TYPE_CHECKING:
     from lstmkit.evaluation.report import Report
     from lstmkit.program import Program
-    from lstmkit.tasks.forecast.network import ForecastNetwork
+    from lstmkit.tasks.forecast.learning import Network
     from lstmkit.tasks.forecast.seen import Seen
 
 ENTRY = "forecast"
@@ -35,6 +35,11 @@ class Model:
     program: Program
     shape: Geometry
     quantiles: tuple[float, ...]
+    point: str = "median"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What another process needs; it packs the program for itself."""
+        return type(self), (self.program, self.shape, self.quantiles, self.point)
 
     @cached_property
     def ready(self) -> runtime.Model:
@@ -46,12 +51,17 @@ class Model:
         """The position of the quantile nearest to one half."""
         return int(np.argmin(np.abs(np.asarray(self.quantiles) - 0.5)))
 
+    @property
+    def middle(self) -> int:
+        """The position of the point forecast among the channels: the mean, or the median."""
+        return len(self.quantiles) if self.point == "mean" else self.median
+
     @classmethod
-    def of(cls, network: ForecastNetwork) -> Model:
+    def of(cls, network: Network) -> Model:
         """A torch network as a program."""
         from lstmkit.tasks.forecast.network import program
 
-        return cls(program(network), network.shape, network.quantiles)
+        return cls(program(network), network.shape, network.quantiles, network.point)
 
     @property
     def weights(self) -> Mapping[str, np.ndarray]:
@@ -62,6 +72,15 @@ class Model:
         """The same program with other weights."""
         return replace(self, program=replace(self.program, weights=dict(weights)))
 
+    def calibrated(self, offsets: np.ndarray) -> Model:
+        """The same with offsets (H, Q) added to its quantiles, in units of the windows."""
+        weights = dict(self.weights)
+        for name in [n for n in weights if n.rpartition(".")[2] == "calibration"]:
+            changed = weights[name].copy()
+            changed[:, : len(self.quantiles)] += offsets.astype(np.float32)
+            weights[name] = changed
+        return self.with_weights(weights)
+
     def lowered(self, dtype: str) -> Model:
         """The same with matrices of weights in another precision."""
         return replace(self, program=lower(self.program, dtype))
@@ -69,12 +88,12 @@ class Model:
     def run(
         self, given: dict[str, np.ndarray], window: Encoded, memoryless: bool = False
     ) -> np.ndarray:
-        """Quantiles (B, H, Q) in the user's units."""
+        """Quantiles (B, H, Q) in the user's units, and the mean after them where it is forecast."""
         if memoryless:
             outputs, _ = self.program.run(ENTRY, given, memoryless=True)
         else:
             outputs, _ = self.ready.run(ENTRY, given)
-        return decode(outputs["quantiles"], window)
+        return decode(self.shape, outputs["quantiles"], window)
 
 
 @dataclass(frozen=True)
@@ -219,12 +238,24 @@ def forecast(
     model: Model, corpus: Corpus, chosen: Selection, memoryless: bool = False
 ) -> np.ndarray:
     """Quantiles (W, H, Q) of the chosen windows."""
-    parts = []
+    return forecast_and_units(model, corpus, chosen, memoryless)[0]
+
+
+def forecast_and_units(
+    model: Model, corpus: Corpus, chosen: Selection, memoryless: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Quantiles (W, H, Q) of the chosen windows, and the unit (W,) in which each was calibrated."""
+    if model.shape.kind == "recurrent":
+        from lstmkit.tasks.forecast import carried
+
+        return carried.forecast(model, corpus, chosen.series, chosen.origin, memoryless)
+    parts, units = [], []
     for k in range(0, len(chosen.series), BATCH):
         rows = slice(k, k + BATCH)
         given, _, window = corpus.window(chosen.series[rows], chosen.origin[rows])
         parts.append(model.run(given, window, memoryless))
-    return np.concatenate(parts)
+        units.append(deviation(window) * window.span[:, 0])
+    return np.concatenate(parts), np.concatenate(units)
 
 
 def score(
@@ -232,13 +263,20 @@ def score(
 ) -> Scores:
     """Score forecasts; a series' scale is that of its rows before its first chosen origin."""
     _, truth = corpus.rows(chosen.series, chosen.origin)
-    first = {int(s): int(chosen.origin[chosen.series == s].min()) for s in np.unique(chosen.series)}
-    scale = {
-        s: metrics.seasonal_scale(_history(corpus, s, o), corpus.shape.season)
-        for s, o in first.items()
-    }
-    scales = np.array([scale[int(s)] for s in chosen.series])
-    return Scores(chosen.series, metrics.terms(truth, point, quantiles, q, scales))
+    found = metrics.terms(truth, point, quantiles[..., : len(q)], q, scales(corpus, chosen))
+    return Scores(chosen.series, found)
+
+
+def scales(corpus: Corpus, chosen: Selection) -> np.ndarray:
+    """The seasonal scale (W,) of each window's series, from its rows before its first window."""
+    names, place = np.unique(chosen.series, return_inverse=True)
+    first = np.full(len(names), np.iinfo(np.int64).max)
+    np.minimum.at(first, place, chosen.origin)
+    found = [
+        metrics.seasonal_scale(_history(corpus, s, o), corpus.shape.season)
+        for s, o in zip(names, first, strict=True)
+    ]
+    return np.array(found)[place]
 
 
 def _history(corpus: Corpus, series: int, origin: int) -> np.ndarray:
@@ -261,16 +299,30 @@ class Answers(NamedTuple):
     memoryless: np.ndarray
 
     @classmethod
-    def of(cls, model: Model, corpus: Corpus, chosen: Selection) -> Answers:
+    def of(
+        cls, model: Model, corpus: Corpus, chosen: Selection, recalibrate: bool = False
+    ) -> Answers:
         """Run the model both ways."""
-        return cls(*(forecast(model, corpus, chosen, memoryless) for memoryless in (False, True)))
+        from lstmkit.tasks.forecast import rolling
+
+        full = rolling.corrected if recalibrate else forecast
+        return cls(full(model, corpus, chosen), forecast(model, corpus, chosen, memoryless=True))
 
 
 def report(
-    model: Model, corpus: Corpus, chosen: Selection, facts: dict[str, Any], seed: int
+    model: Model,
+    corpus: Corpus,
+    chosen: Selection,
+    facts: dict[str, Any],
+    seed: int,
+    recalibrate: bool = False,
 ) -> Report:
-    """The model, its baseline and its memory's worth on the chosen windows."""
-    return compile_report(model, corpus, chosen, Answers.of(model, corpus, chosen), facts, seed)
+    """The model, its baseline and its memory's worth on the chosen windows.
+
+    `recalibrate`: as `rolling.corrected`.
+    """
+    answers = Answers.of(model, corpus, chosen, recalibrate)
+    return compile_report(model, corpus, chosen, answers, facts, seed)
 
 
 def report_refitted(
@@ -319,7 +371,7 @@ def compile_report(
     """A report on answers that were made before."""
     from lstmkit.evaluation import Report
 
-    q, middle = model.quantiles, model.median
+    q, middle = model.quantiles, model.middle
     full, memoryless = (score(corpus, chosen, a[..., middle], a, q) for a in answers)
     return Report(
         task="forecast",

@@ -57,6 +57,8 @@ class ForecastTrace:
 
 def record(model: Model, corpus: Corpus, ids: Sequence[tuple[Any, ...]]) -> ForecastTrace:
     """Run the last window of every series and keep what the LSTM's operations report."""
+    if model.shape.kind == "recurrent":
+        raise ValueError("a recurrent model is recorded by `record_recurrent`")
     shape, layers = model.shape, []
     past, _ = corpus.rows(np.arange(len(corpus)), corpus.lengths)
     window, last = encode(past), corpus.times[corpus.stop - 1]
@@ -66,7 +68,7 @@ def record(model: Model, corpus: Corpus, ids: Sequence[tuple[Any, ...]]) -> Fore
             layers.append({f: np.swapaxes(outputs[f], 0, 1) for f in FIELDS})
 
     outputs, _ = model.program.run(ENTRY, inputs(shape, window, last), observe=observe)
-    median = decode(outputs["quantiles"], window)[..., model.median]
+    median = decode(shape, outputs["quantiles"], window)[..., model.middle]
     offsets = np.arange(-shape.past_steps, shape.future_steps) * shape.segment + 1
     return ForecastTrace(
         tuple(ids),
@@ -75,6 +77,27 @@ def record(model: Model, corpus: Corpus, ids: Sequence[tuple[Any, ...]]) -> Fore
         tuple(layers),
         shape.future_steps,
     )
+
+
+def record_recurrent(network: Any, corpus: Corpus, ids: Sequence[tuple[Any, ...]]) -> ForecastTrace:
+    """The same of a recurrent network, over the last rows of every series; none lie in the future.
+
+    The LSTM begins with the first of these rows, as in training.
+    """
+    import torch
+
+    batch = corpus.chunk_before(np.arange(len(corpus)), corpus.lengths)
+    layers: list[dict[str, np.ndarray]] = []
+    with torch.no_grad():
+        for member in getattr(network, "members", [network]):
+            _, _, found = member.lstm(member.read(**batch.inputs), trace=True)
+            layers += [{f: getattr(one, f).numpy() for f in FIELDS} for one in found]
+    T = batch.inputs["values"].shape[1]
+    first = np.maximum(corpus.lengths - T, 0)
+    begin = corpus.times[corpus.start + first]
+    time = step_times(begin[:, None], corpus.shape.freq, np.arange(T)[None])
+    values = corpus.rows_from(np.arange(len(corpus)), first, T)
+    return ForecastTrace(tuple(ids), time, values, tuple(layers), 0)
 
 
 def _means(rows: np.ndarray, segment: int) -> np.ndarray:

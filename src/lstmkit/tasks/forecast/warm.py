@@ -43,6 +43,10 @@ def check(earlier: Forecaster, asked: Forecaster, freq: str, quantiles: tuple[fl
         "season": (asked.season, there.season),
         "lookback": (asked.lookback, there.lookback),
         "quantiles": (quantiles, earlier.quantiles_),
+        "kind": (asked.kind, there.kind),
+        "members": (asked.members, earlier.members),
+        "point": (asked.point, earlier.point),
+        "width": (asked.width, earlier.facts_["width"]),
     }
     for name, (here, expected) in pairs.items():
         if here is not None and here != expected:
