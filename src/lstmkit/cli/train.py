@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import glob
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from lstmkit.cli.main import nearest
 from lstmkit.errors import Interrupted, UserError
 from lstmkit.tasks import catalog
 from lstmkit.tasks.estimator import Option
+from lstmkit.training.processes import share
 
 CHECKPOINT = ".checkpoint"
 
@@ -72,7 +74,8 @@ def build(task: str) -> click.Command:
         callback=functools.partial(run, task),
         help="\n\n".join(about[:2]),
         short_help=about[0],
-        epilog="DATA are files of one kind, or - for standard input.",
+        epilog="DATA are files of one kind, or - for standard input. In several processes, on one "
+        "machine or many: torchrun --nproc-per-node N -m lstmkit train ...",
     )
     command.sections = {}
     for option in estimator.OPTIONS:
@@ -119,16 +122,22 @@ def run(
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Check, fit, save, and say how good the model is and what to do next."""
-    console = Console(quiet)
+    """Check, fit, save, and say how good the model is and what to do next.
+
+    Of several processes that train together the first one talks and writes.
+    """
+    speaks = share().speaks
+    console = Console(quiet or not speaks)
     checkpoint = Path(output + CHECKPOINT)
     source = check(data, output, checkpoint, resume, warm_start, console)
     given = {name: value for name, value in options.items() if value is not None}
     callbacks = [watcher(given, output)] if watch else []
     model = catalog.resolve(task)(**given)
     fit(model, source, checkpoint, resume, warm_start, callbacks, console)
+    if not speaks:
+        return
     model.save(output)
-    for left in (checkpoint, checkpoint.with_name(f"{checkpoint.name}.refit")):
+    for left in checkpoint.parent.glob(glob.escape(checkpoint.name) + "*"):
         left.unlink(missing_ok=True)
     finish(model, data, output, as_json, console)
 

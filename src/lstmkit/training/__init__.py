@@ -6,15 +6,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lstmkit.training.device import Share as Share
     from lstmkit.training.device import choose_device as choose_device
-    from lstmkit.training.device import share as share
     from lstmkit.training.loop import fit as fit
     from lstmkit.training.plan import History as History
     from lstmkit.training.plan import TrainingPlan as TrainingPlan
+    from lstmkit.training.processes import Share as Share
+    from lstmkit.training.processes import share as share
 
 _NAMES = {"TrainingPlan": "plan", "History": "plan", "fit": "loop", "choose_device": "device"}
-_NAMES |= {"Share": "device", "share": "device"}
+_NAMES |= {"Share": "processes", "share": "processes"}
 
 __all__ = ["History", "Share", "TrainingPlan", "choose_device", "fit", "share"]
 

@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
 
 from lstmkit.errors import UserError
-
-
-class Share(NamedTuple):
-    """Which of `world` processes this is."""
-
-    rank: int
-    world: int
-
-
-def share() -> Share:
-    """This process among those of a run: (0, 1) alone, otherwise as torchrun says."""
-    return Share(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
 
 
 def choose_device(name: str = "auto") -> str:

@@ -1,7 +1,9 @@
 """The training loop: plain steps on Lightning Fabric, with exact resume.
 
-Fabric carries the device, the backward pass and the clipping, so that the same loop can run on
-several GPUs; only rank zero writes files.
+Fabric carries the device, the backward pass and the clipping. Under torchrun the same loop runs in
+several processes: each learns from its part of a batch, the sum of losses is divided by the number
+of summands of all of them, and so they equal one process with the whole batch. Only the first one
+writes files and validates.
 """
 
 from __future__ import annotations
@@ -21,10 +23,12 @@ from lstmkit.training import checkpoint
 from lstmkit.training.average import Average
 from lstmkit.training.device import StopRequest, choose_device, left_as_found, own_process
 from lstmkit.training.plan import Cursor, History, TrainingPlan
+from lstmkit.training.processes import Council, fabric_options, restarted, share
 from lstmkit.training.progress import CsvLog, TensorBoardLog
 from lstmkit.training.schedule import SCHEDULES
 
 MOST_SKIPPED = 20  # steps in a row
+OTHER_SEEDS = 7919  # between the seeds of two processes
 HOOKS = ("on_module", "on_start", "on_step", "on_epoch", "on_end")
 
 Batches = Callable[[int], Iterable[Any]]
@@ -49,10 +53,12 @@ def fit(
 
     Args:
         module: what to train.
-        batches: the batches of an epoch, epochs counted from 0. Resume is exact if they depend on
-            (seed, epoch) alone and draw nothing from torch's global generators.
+        batches: the batches of an epoch, epochs counted from 0; with several processes, this one's
+            part of each (see `processes.share`), equally many everywhere. Resume is exact if they
+            depend on (seed, epoch) alone and draw nothing from torch's global generators.
         loss: a scalar from the module, in training mode, and a batch on its device; or a sum and
-            the number of its summands, of which the quotient is descended.
+            the number of its summands, of which the quotient is descended. With several processes
+            the number is that of all of them, and scalars are averaged.
         plan: how long and how.
         validate: a score of the module, lower is better; called in evaluation mode without
             gradients after every epoch.
@@ -73,8 +79,9 @@ def fit(
     device = choose_device(plan.device)
     fabric_class = require("lightning.fabric", "train").Fabric
     logs = [CsvLog(plan.log_dir), TensorBoardLog(plan.log_dir)] if plan.log_dir else []
-    with own_process(plan.seed, plan.threads, device), left_as_found(module), StopRequest() as stop:
-        fabric = fabric_class(accelerator=device, devices=1)
+    seed = plan.seed + OTHER_SEEDS * share().rank
+    with own_process(seed, plan.threads, device), left_as_found(module), StopRequest() as stop:
+        fabric = fabric_class(**fabric_options(device))
         loop = Loop(fabric, module, batches, loss, plan, validate, [*callbacks, *logs], stop, began)
         return loop.run(description)
 
@@ -112,7 +119,10 @@ class Loop:
         self.module, self.optimizer = fabric.setup(module, optimizer)
         average = Average(module, plan.average)
         self.state = checkpoint.Run(module, optimizer, History(), Cursor(), {}, average)
+        self.council = Council(fabric.device)
+        self.stopping = False  # whether some process was asked to, when a step was agreed on
         self.began = began  # perf_counter() of a start without pauses
+        self.clock = 0.0  # the first process's seconds, as last told
         self.reserve = 0.0  # seconds that closing an epoch takes
 
     @property
@@ -122,8 +132,13 @@ class Loop:
 
     @property
     def seconds(self) -> float:
-        """Wall time spent, before a resume too."""
-        return time.perf_counter() - self.began
+        """Wall time spent, before a resume too; of several processes the first one's."""
+        return time.perf_counter() - self.began if self.council.share.alone else self.clock
+
+    def synchronise(self) -> None:
+        """Let all processes read the same clock."""
+        if not self.council.share.alone:
+            self.clock = self.council.told(time.perf_counter() - self.began)
 
     def run(self, description: str) -> History:
         """Epoch after epoch until the plan is fulfilled."""
@@ -145,25 +160,35 @@ class Loop:
         return self.history
 
     def restore(self) -> None:
-        """Take over the checkpoint's state and the time that it had used."""
-        path = self.plan.checkpoint
-        if self.plan.resume and path is not None and path.exists():
-            checkpoint.load(path, self.state, self.plan)
-            self.began -= self.history.seconds
+        """Take over the checkpoint's state and the time that it had used.
+
+        Processes that torchrun has started again go on by themselves.
+        """
+        path, here = self.plan.checkpoint, self.council.share
+        if not (self.plan.resume or restarted()):
+            if not here.alone and here.speaks and path is not None:
+                path.unlink(missing_ok=True)  # of an older run: no restart may go on from it
+            return
+        with self.council.file(path) as found:
+            if found is not None:
+                checkpoint.load(found, self.state, self.plan)
+                self.began -= self.history.seconds
+        if here.rank:
+            torch.manual_seed(self.plan.seed + OTHER_SEEDS * here.rank + self.history.steps)
 
     def epoch(self) -> None:
         """The batches of an epoch, those left of it after a resume, and its end."""
         self.state.module.train()
         for batch in self.stream():
             self.step(batch)
-            if self.stop.raised:
+            if self.stop.raised if self.council.share.alone else self.stopping:
                 self.interrupt()
             if self.out_of_time():
                 break
         if not self.state.cursor.step:
             raise UserError("there is nothing to learn from: an epoch without batches")
         self.close_epoch()
-        if self.stop.raised:
+        if self.council.sums([float(self.stop.raised)])[0]:
             self.interrupt()
 
     def stream(self) -> Iterable[Any]:
@@ -187,8 +212,7 @@ class Loop:
         for group in self.optimizer.param_groups:
             group["lr"] = peak * factor(self.plan.fraction(history.steps, self.seconds))
         self.optimizer.zero_grad()
-        loss = quotient(self.loss(self.module, self.fabric.to_device(batch)))
-        value = loss.item()
+        loss, value = self.agreed(self.loss(self.module, self.fabric.to_device(batch)))
         history.steps += 1
         cursor.step += 1
         if math.isfinite(value) and self.descend(loss):
@@ -198,6 +222,23 @@ class Loop:
         else:
             self.skip()
         self.tell("on_step", history.steps, self.total(), value)
+
+    def agreed(self, found: Tensor | tuple[Tensor, Tensor]) -> tuple[Tensor, float]:
+        """What this process descends, and the loss over all of them.
+
+        DDP averages gradients, so a part of the sum is divided by the number of all summands and
+        multiplied by the number of processes.
+        """
+        world, alone = self.council.share.world, self.council.share.alone
+        if alone:
+            loss = quotient(found)
+            return loss, loss.item()
+        part, count = found if isinstance(found, tuple) else (found, torch.ones(()))
+        seconds = time.perf_counter() - self.began if self.council.share.speaks else 0.0
+        facts = [part.item(), count.item(), float(self.stop.raised), seconds]
+        total, summands, stopping, self.clock = self.council.sums(facts)
+        self.stopping = bool(stopping)
+        return part * (world / max(summands, 1.0)), total / max(summands, 1.0)
 
     def descend(self, loss: Tensor) -> bool:
         """Backward, clip, step. False where the gradient is not finite."""
@@ -227,16 +268,19 @@ class Loop:
 
     def close_epoch(self) -> None:
         """Score, keep the best weights, decide whether to go on, save, tell."""
+        self.synchronise()
         started = self.seconds
         history, cursor = self.history, self.state.cursor
         history.epochs += 1
         history.train_loss.append(cursor.mean_loss())
         self.state.cursor = Cursor(streak=cursor.streak)
         score = self.score()
+        self.synchronise()
         history.seconds = self.seconds
         self.reserve = max(self.reserve, self.seconds - started)
         history.stopped = self.verdict()
         self.save()
+        self.synchronise()
         self.reserve = max(self.reserve, self.seconds - started)
         told = (history.train_loss[-1], score, history.best_score, self.eta())
         self.tell("on_epoch", history.epochs, *told)
@@ -248,7 +292,8 @@ class Loop:
         history, module = self.history, self.state.module
         module.eval()
         with self.state.average.worn(), torch.no_grad():
-            score = float(self.validate(module))
+            own = float(self.validate(module)) if self.council.share.speaks else 0.0
+            score = self.council.told(own)
             if score < (math.inf if history.best_score is None else history.best_score):
                 history.best_epoch, history.best_score = history.epochs, score
                 weights = module.state_dict().items()

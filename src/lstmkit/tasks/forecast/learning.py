@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from lstmkit.errors import UserError
 from lstmkit.tasks.forecast import fitting
 from lstmkit.tasks.forecast.features import Geometry
 from lstmkit.tasks.forecast.fitting import Preset, Split
@@ -181,6 +182,12 @@ class Course:
         from lstmkit import training
 
         share = training.share()
+        if self.preset.batch_size < share.world:
+            raise UserError(
+                f"a batch cannot be shared by {share.world} processes",
+                got=f"batch size {self.preset.batch_size}",
+                hint=f"--batch-size {share.world} or more",
+            )
 
         def batches(epoch: int) -> Iterator[Batch]:
             draw = corpus.chunks if self.shape.kind == "recurrent" else corpus.random

@@ -2,7 +2,7 @@
 
 A window is normalised by its own mean and deviation. One LSTM reads its segments (values, mask,
 calendar), then runs on over the segments to come (calendar and position only). From its output at
-each of these a linear head reads two things: how much each past season counts for this one, and
+each of these a linear head reads two things: how much each past season counts for each row, and
 what to add. The forecast of a row is the weighted mean of the rows of its phase in past seasons,
 with weights from a softmax that leaves out missing rows, plus an offset for each quantile. An
 untrained network is thus already close to the seasonal naive forecast; it learns when to differ.
@@ -73,9 +73,9 @@ class ForecastNetwork(nn.Module):
         self.position = nn.Parameter(0.1 * torch.randn(F, sizes.embedding))
         self.lstm = LSTM(sizes.embedding, sizes.width, sizes.layers, batch_first=True)
         self.dropout = nn.Dropout(sizes.dropout)
-        self.season_head = nn.Linear(sizes.width, K)
+        self.season_head = nn.Linear(sizes.width, S * K)
         self.offset_head = nn.Linear(sizes.width, S * self.channels)
-        self.season_logits = nn.Parameter(torch.zeros(F, 1, K))
+        self.season_logits = nn.Parameter(torch.zeros(F, S, K))
         self.register_buffer("calibration", torch.zeros(shape.horizon, self.channels))
         if shape.dynamic:
             self.columns = Rows(shape.dynamic)
@@ -179,8 +179,8 @@ class ForecastNetwork(nn.Module):
         """The weighted mean of each phase's past rows: (B, F S, 1)."""
         shape, B = self.shape, len(z)
         S, K, R, D = shape.segment, shape.seasons, shape.phases, shape.blocks
-        logits = self.season_head(h).unsqueeze(2) + self.season_logits  # (B, F, 1, K)
-        logits = logits.reshape(B, D, R // S, 1, K)
+        logits = self.season_head(h).reshape(B, -1, S, K) + self.season_logits
+        logits = logits.reshape(B, D, R // S, S, K)
         phases = (B, 1, R // S, S, K)
         present = mask.reshape(B, K, shape.season).mT[:, :R].reshape(phases)
         past = z.reshape(B, K, shape.season).mT[:, :R].reshape(phases)
@@ -391,9 +391,9 @@ class _Writer:
     def anchor(self, z: str, mask: str, h: str) -> str:
         b, shape = self.builder, self.shape
         S, K, R, D = shape.segment, shape.seasons, shape.phases, shape.blocks
-        logits = self.reshape(self.linear(h, "season_head"), D * R // S, 1, K)
+        logits = self.reshape(self.linear(h, "season_head"), D * R // S, S, K)
         logits = b.op("add", logits, self.weight("season_logits"))
-        logits = self.reshape(logits, D, R // S, 1, K)
+        logits = self.reshape(logits, D, R // S, S, K)
         past, present = (self.phases(x) for x in (z, mask))
         absent = b.op("affine", present, scale=-ABSENT, shift=ABSENT)
         weights = b.op("softmax", b.op("add", logits, absent))
