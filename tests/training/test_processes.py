@@ -56,7 +56,8 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_lost_process_costs_no_more_than_the_steps_since_the_checkpoint(tmp_path: Path) -> None:
     whole = run(tmp_path / "whole", 2, "checkpoint=1")
-    killed = run(tmp_path / "killed", 2, "checkpoint=1", "kill=10", restarts=1)
+    # One restart would do; gloo's first connection after one is sometimes refused.
+    killed = run(tmp_path / "killed", 2, "checkpoint=1", "kill=10", restarts=4)
     assert difference(whole, killed) == 0
     steps = [int(line) for line in (tmp_path / "killed" / "steps").read_text().split()]
     assert steps in ([*range(1, 10), *range(7, 19)], [*range(1, 11), *range(7, 19)])

@@ -265,10 +265,9 @@ class Corpus:
         first = np.maximum(origin - chunk(self.shape), 0)
         return self.chunk(series, first, (origin - first - 1)[:, None])
 
-    def chunk_units(self, series: np.ndarray, origin: np.ndarray) -> Encoded:
-        """The units in which `chunk_before` gives its rows."""
-        H, T = self.shape.horizon, chunk(self.shape)
-        return encode(self.rows_from(series, np.maximum(origin - T, 0), T + H))
+    def chunk_units(self, series: np.ndarray, first: np.ndarray) -> Encoded:
+        """The units in which `chunk` gives its rows."""
+        return encode(self.rows_from(series, first, chunk(self.shape) + self.shape.horizon))
 
     def chunk(self, series: np.ndarray, first: np.ndarray, at: np.ndarray) -> Batch:
         """Torch tensors of T rows from row `first` (B,) of a series on, forecast after `at` (B, A).

@@ -12,6 +12,7 @@ from lstmkit.inspection.probe import Feature, Probe, Scoring
 from lstmkit.inspection.view import Curve
 from lstmkit.readers.calendar import parse_freq, step_times
 from lstmkit.tasks.forecast import metrics, scoring
+from lstmkit.tasks.forecast.carried import chunk
 from lstmkit.tasks.forecast.features import Geometry
 from lstmkit.tasks.forecast.learning import member_weights
 
@@ -134,19 +135,31 @@ def _inputs(
     if corpus.shape.kind == "windowed":
         anchor = np.full(len(series), corpus.shape.past_steps - 1)
         return corpus.window(series, origin)[0], anchor
-    given = {k: v.numpy() for k, v in corpus.chunk_before(series, origin).inputs.items()}
+    first = _first(corpus.shape, origin)
+    batch = corpus.chunk(series, first, (origin - first - 1)[:, None])
+    given = {name: tensor.numpy() for name, tensor in batch.inputs.items()}
+    ahead = np.arange(given["mask"].shape[1]) > given["at"]
+    given["values"], given["mask"] = (np.where(ahead, 0, given[k]) for k in ("values", "mask"))
     return given, given["at"][:, 0]
+
+
+def _first(shape: Geometry, origin: np.ndarray) -> np.ndarray:
+    """Where chunks begin that have room for the horizon after each origin."""
+    return np.maximum(origin - (chunk(shape) - shape.horizon), 0)
 
 
 def _facts(
     forecaster: Forecaster, model: scoring.Model, chosen: scoring.Selection
 ) -> list[tuple[str, str]]:
     shape, facts = model.shape, forecaster.facts_
+    reads = f"{shape.lookback} rows, {shape.segment} a step: {shape.past_steps} steps"
+    if shape.kind == "recurrent":
+        reads = "every row once, a row a step"
     return [
         ("task", "forecast"),
         ("cells", f"{facts['width']} in {facts['layers']} layer{'s' * (facts['layers'] > 1)}"),
-        ("reads", f"{shape.lookback} rows, {shape.segment} a step: {shape.past_steps} steps"),
-        ("answers", f"{shape.horizon} rows ahead, {shape.future_steps} steps"),
+        ("reads", reads),
+        ("answers", f"{shape.horizon} rows ahead"),
         ("weights", "held out" if chosen.heldout else "final"),
     ]
 
@@ -181,7 +194,7 @@ def units_of(corpus: Corpus, chosen: scoring.Selection) -> tuple[np.ndarray, np.
     if corpus.shape.kind == "windowed":
         window = corpus.window(chosen.series, chosen.origin)[2]
     else:
-        window = corpus.chunk_units(chosen.series, chosen.origin)
+        window = corpus.chunk_units(chosen.series, _first(corpus.shape, chosen.origin))
     return window.level[:, 0], window.span[:, 0]
 
 
@@ -269,7 +282,7 @@ class _Windows:
 
 
 class _Chunks(_Windows):
-    """Chunks of rows before an origin, a step each: what a recurrent network is trained on."""
+    """Chunks of rows around an origin, a step each; what comes after it is not read."""
 
     def labels(self) -> np.ndarray:
         """(N, T) the time of each row."""
@@ -278,10 +291,9 @@ class _Chunks(_Windows):
         return _written(step_times(self.last[:, None], self.shape.freq, back))
 
     def axis(self) -> tuple[np.ndarray, np.ndarray]:
-        """As the last of a whole chunk; series that are shorter than one begin later."""
-        T, shape = self.inputs["values"].shape[1], self.shape
-        x = np.arange(-shape.lookback, shape.horizon) + T
-        return x[: shape.lookback].astype(float), x[shape.lookback :].astype(float)
+        """As ever, but each sample's origin has its own place."""
+        x = self.anchor[:, None] + np.arange(-self.shape.lookback, self.shape.horizon) + 1.0
+        return x[:, : self.shape.lookback], x[:, self.shape.lookback :]
 
     def features(self) -> list[Feature]:
         """The rows of the series, beside their mean; numbers beside the target."""
