@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from forecast_m4 import cpu_name
 
+from lstmkit.bench.machine import cpu_name
 from lstmkit.modelfile import atomic_write, provenance
 from lstmkit.tasks.forecast import assembly, scoring
 from lstmkit.tasks.forecast.data import Corpus

@@ -23,10 +23,10 @@ def bench() -> Iterator[Any]:
     sys.path.insert(0, str(FOLDER))
     try:
         import forecast
-        from forecasting import contest, datasets, plot, scoring, worker
+        from forecasting import contest, datasets, peers, plot, scoring, worker
 
         yield SimpleNamespace(
-            command=forecast, contest=contest, datasets=datasets, plot=plot, scoring=scoring,
+            command=forecast, contest=contest, datasets=datasets, plot=plot, peers=peers, scoring=scoring,
             worker=worker,
         )  # fmt: skip
     finally:
@@ -234,6 +234,22 @@ def test_a_task_survives_its_file(bench: Any, tmp_path: Path) -> None:
     for name, value in vars(task).items():
         np.testing.assert_equal(getattr(again, name), value)
     assert again.training()["ds"].dtype == "datetime64[us]"
+
+
+def test_calibration_ends_where_training_ends(bench: Any, tmp_path: Path) -> None:
+    write_exchange(tmp_path)
+    task = bench.datasets.exchange(tmp_path).task
+    earlier = bench.peers.before(task, 3, 48)
+    assert earlier.origins[0].tolist() == [200, 248, 296]  # 296 + 24 rows are the training's 320
+    assert set(earlier.train) == {200} and earlier.training()["ds"].max() == 200
+
+
+def test_conformal_errors_are_quantiles_over_origins_either_way(bench: Any) -> None:
+    """Past 0 .. 5, two origins: forecasts 1 and 3 too low, so errors -3 -1 1 3."""
+    task = problem_of(bench, [0], [0, 1, 2, 3, 4, 5]).task
+    task = replace(task, origins=np.array([[3, 5]]))
+    found = bench.peers.errors(task, np.array([[[2.0], [2.0]]]))
+    np.testing.assert_allclose(found[0, 0], np.quantile([-3, -1, 1, 3], bench.datasets.LEVELS))
 
 
 # --- results

@@ -34,7 +34,7 @@ TOLERANCE = 5e-4  # published figures have three decimals
 
 @dataclass(frozen=True)
 class Run:
-    """How contestants run: the peers' interpreter, minutes each may take, options and name of ours."""
+    """How contestants run: the peers' interpreter, minutes for each, options and name of ours."""
 
     peers: str | None = None
     minutes: float = 15.0

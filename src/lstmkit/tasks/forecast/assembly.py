@@ -114,17 +114,18 @@ def learn(
     network, histories = how.first(corpus, parts, weights_of(start))
     asked.history_ = histories[0]
     raw = Model.of(network)
-    offsets, asked.copula_ = calibrate(raw, corpus.until(parts.cut), *validated(corpus, parts))
-    asked.heldout_ = raw.calibrated(offsets)
+    before = validated(corpus, parts)
+    offsets, asked.copula_ = calibrate(raw, corpus.until(parts.cut), *before)
+    asked.heldout_ = asked.model_ = raw.calibrated(offsets)
     asked.facts_ = facts(asked, network, how, sum(h.seconds for h in histories))
     chosen = scoring.heldout(corpus, parts.cut, None)
     asked.report_ = scoring.report(asked.heldout_, corpus, chosen, asked.facts_, asked.seed)
     if start:
         old = scoring.report(start, corpus, chosen, {}, asked.seed)
         asked.notes_.append(warm.compared(old.metrics, asked.report_.metrics))
-    asked.model_ = asked.heldout_
     if asked.refit:
         final = how.second(corpus, histories, weights_of(earlier.model_ if earlier else None))
+        offsets, asked.copula_ = calibrate(raw, corpus, *joined(before, chosen))
         asked.model_ = Model.of(final).calibrated(offsets)
     remember(asked, corpus, ids, parts)
 
@@ -162,6 +163,18 @@ def validated(corpus: Corpus, parts: Split) -> tuple[Selection, float]:
     series, origin = fitting.validation_windows(parts, horizon)
     independent = float(((parts.cut - parts.train) // horizon).sum())
     return Selection(series, origin, heldout=True), independent
+
+
+def joined(validated: tuple[Selection, float], heldout: Selection) -> tuple[Selection, float]:
+    """The windows to stop early on and those held out: errors that the final model learns from too.
+
+    The held-out ones had no say in when to stop, and are the newest.
+    """
+    chosen, independent = validated
+    series = np.concatenate([chosen.series, heldout.series])
+    origin = np.concatenate([chosen.origin, heldout.origin])
+    both = Selection(series, origin, heldout=True)
+    return both, independent + len(heldout.series)
 
 
 def facts(asked: Forecaster, network: Network, how: Course, seconds: float) -> dict[str, Any]:

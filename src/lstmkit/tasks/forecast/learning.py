@@ -78,6 +78,7 @@ class Course:
             network = build(self.shape, sizes, self.quantiles, self.point)
         if weights is not None:
             fitting.set_arrays(network, weights)
+            network.calibration.zero_()
         return network
 
     def first(
