@@ -26,8 +26,8 @@ def bench() -> Iterator[Any]:
         from forecasting import contest, datasets, peers, plot, scoring, worker
 
         yield SimpleNamespace(
-            command=forecast, contest=contest, datasets=datasets, plot=plot, peers=peers, scoring=scoring,
-            worker=worker,
+            command=forecast, contest=contest, datasets=datasets, peers=peers, plot=plot,
+            scoring=scoring, worker=worker,
         )  # fmt: skip
     finally:
         sys.path.remove(str(FOLDER))

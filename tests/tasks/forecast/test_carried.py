@@ -20,7 +20,8 @@ from lstmkit.tasks.forecast.carried import Carried, History, chunk, run
 from lstmkit.tasks.forecast.data import Corpus
 from lstmkit.tasks.forecast.features import Geometry, calendar_features
 from lstmkit.tasks.forecast.network import Sizes
-from lstmkit.tasks.forecast.recurrent import RecurrentNetwork, program
+from lstmkit.tasks.forecast.recurrent import RecurrentNetwork
+from lstmkit.tasks.forecast.recurrent_program import program
 
 COVARIATES = (
     Covariate("price", "known"),

@@ -11,7 +11,8 @@ from lstmkit.readers.covariates import Covariate
 from lstmkit.tasks.forecast import features, recurrent
 from lstmkit.tasks.forecast.features import Geometry
 from lstmkit.tasks.forecast.network import ForecastEnsemble, Sizes
-from lstmkit.tasks.forecast.recurrent import RecurrentNetwork, causal_norm, program
+from lstmkit.tasks.forecast.recurrent import RecurrentNetwork, causal_norm
+from lstmkit.tasks.forecast.recurrent_program import program
 
 QUANTILES = (0.1, 0.5, 0.9)
 COVARIATES = (

@@ -249,16 +249,16 @@ def instance_norm(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]
 def program(network: Any) -> Program:
     """The network in evaluation mode as a program; entry `forecast` gives `quantiles`.
 
-    A windowed one; see `recurrent.program` for the other kind. Its weights have the names of the
+    A windowed one; see `recurrent_program` for the other kind. Its weights have the names of the
     network's state_dict.
     """
     from lstmkit.program import Builder
 
     shape = network.shape
     if shape.kind == "recurrent":
-        from lstmkit.tasks.forecast import recurrent
+        from lstmkit.tasks.forecast import recurrent_program
 
-        return recurrent.program(network)
+        return recurrent_program.program(network)
     arrays = {name: t.detach().cpu().numpy().copy() for name, t in network.state_dict().items()}
     alone = isinstance(network, ForecastNetwork)
     members: list[ForecastNetwork] = [network] if alone else network.each()
