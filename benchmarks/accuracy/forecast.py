@@ -63,6 +63,12 @@ def parse_options(text: str) -> dict[str, Any]:
     return found
 
 
+def chosen(text: str, names: list[str]) -> list[str]:
+    """What --only names: one contestant, which may hold a comma, or several between commas."""
+    several = [name.strip() for name in text.split(",") if name.strip()]
+    return [text] if text in names else several
+
+
 def command(given: argparse.Namespace, arguments: list[str]) -> str:
     """What was run, with FOLDER and PYTHON for this machine's paths."""
     places = {str(given.folder): "FOLDER", str(given.peers): "PYTHON", str(given.output): "FILE"}
@@ -92,8 +98,8 @@ def compete(given: argparse.Namespace, arguments: list[str]) -> None:
     problem, path = load(given), destination(given)
     run = contest.Run(given.peers, given.limit_minutes, parse_options(given.options), given.name)
     results = contest.kept(path, problem)
-    only = [name.strip() for name in given.only.split(",") if name.strip()]
-    for name in contest.outstanding(contest.contestants(problem, run), results, only):
+    names = contest.contestants(problem, run)
+    for name in contest.outstanding(names, results, chosen(given.only, names)):
         print(f"{name} ...", file=sys.stderr, flush=True)
         contest.merge(results, name, contest.compete(problem, name, run), command(given, arguments))
         if path:

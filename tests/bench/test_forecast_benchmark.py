@@ -388,6 +388,13 @@ def test_options_are_read_as_json_where_they_can_be(bench: Any) -> None:
         bench.command.parse_options("size")
 
 
+def test_only_takes_several_names_or_one_that_holds_a_comma(bench: Any) -> None:
+    names = ["naive", "lstmkit, 3 members"]
+    assert bench.command.chosen("lstmkit, 3 members", names) == ["lstmkit, 3 members"]
+    assert bench.command.chosen("naive, AutoETS", names) == ["naive", "AutoETS"]
+    assert bench.command.chosen("", names) == []
+
+
 def test_a_trial_of_the_naive_forecast_from_the_command(
     bench: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
