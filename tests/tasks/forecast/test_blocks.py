@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from lstmkit.errors import UserError
@@ -94,3 +95,46 @@ def test_recalibrated_by_newer_rows(fitted: Forecaster, make_table: Any) -> None
     assert abs(again["coverage_80"] - 0.8) < abs(plain["coverage_80"] - 0.8)
     with pytest.raises(UserError, match="nothing newer"):
         model.recalibrate(make_table())
+
+
+def test_later_blocks_know_what_day_it_is(
+    fitted: Forecaster, make_table: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lstmkit.tasks.forecast import ahead
+
+    seen: list[np.ndarray] = []
+
+    def watched(shape: Any, window: Any, last: np.ndarray, *more: Any) -> Any:
+        seen.append(last)
+        return inputs(shape, window, last, *more)
+
+    inputs = ahead.inputs
+    monkeypatch.setattr(ahead, "inputs", watched)
+    table = make_table(series=1)
+    fitted.predict(table, horizon=20)
+    end = table["day"].to_numpy()[-1].astype("datetime64[D]")
+    assert [set(last.astype("datetime64[D]")) for last in seen] == [{end + 7}, {end + 14}]
+
+
+def test_blocks_draw_paths_of_their_own(
+    fitted: Forecaster, make_table: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "SERIES", 1)
+    one = make_table(series=1)
+    twins = pl.concat([one, one.with_columns(shop=pl.lit("twin"))])
+    paths = fitted.sample(twins, 5)
+    assert not np.array_equal(paths[0], paths[1])
+    assert np.array_equal(paths, fitted.sample(twins, 5))
+
+
+def test_no_origin_is_corrected_by_its_own_truth(fitted: Forecaster, make_table: Any) -> None:
+    from lstmkit.tasks.forecast import rolling, scoring
+
+    table, corpus = fitted._read(make_table(rows=90 + 10 * 7))
+    chosen = scoring.unseen(corpus, [s.id for s in table.series], fitted.seen_, None)
+    before = rolling.corrected(fitted.model_, corpus, chosen)
+    last = chosen.origin == corpus.lengths[chosen.series] - 7
+    for stop in corpus.stop:
+        corpus.values[stop - 7 : stop] += 1e3
+    after = rolling.corrected(fitted.model_, corpus, chosen)
+    assert last.sum() == 4 and np.array_equal(after, before)

@@ -118,3 +118,11 @@ def test_trials_are_judged_by_rows_that_are_not_scored(make_table: Any) -> None:
     )
     again = quick(trials=3, refit=False).fit(changed)
     assert note in again.notes_  # the held-out rows had no say
+
+
+def test_a_floor_needs_zeros_and_no_negative_value(make_table: Any) -> None:
+    table = make_table(series=2)
+    day = pl.int_range(pl.len()) % 5
+    for values, floored in ((day, True), (day - 1, False), (day + 1, False)):
+        model = quick(refit=False).fit(table.with_columns(sold=values.cast(pl.Float64)))
+        assert model.shape_.nonnegative == floored
