@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 VALIDATION_WINDOWS = 16  # wanted in all
 VALIDATION_SHARE = 0.15  # at most, of a series
-MOST_VALIDATED = 4096  # windows
+LONG_SHARE = 0.02  # at least, of a long one: intervals are calibrated by more than its last days
+MOST_VALIDATED = 1024  # windows
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ def split(length: np.ndarray, horizon: int, test_windows: int) -> Split:
             f"horizon to validate, and {horizon + 1} to learn from",
             hint=f"--horizon {max(1, int(length.max() - 1) // (test_windows + 2))}",
         )
-    wanted = -(-VALIDATION_WINDOWS // int(enough.sum()))
+    few = -(-VALIDATION_WINDOWS // int(enough.sum()))
+    wanted = np.maximum(few, (LONG_SHARE * length / horizon).astype(int))
     share = (VALIDATION_SHARE * length / horizon).astype(int)
     cut = np.where(enough, length - test_windows * horizon, length)
     validated = np.where(enough, np.clip(share, 1, wanted) * horizon, 0)
