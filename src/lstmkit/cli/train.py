@@ -12,6 +12,7 @@ import click
 
 from lstmkit.cli import checks
 from lstmkit.cli.console import Console, Invocation, plain, shared
+from lstmkit.cli.failures import INTERRUPTED
 from lstmkit.cli.main import nearest
 from lstmkit.errors import Interrupted, UserError
 from lstmkit.tasks import catalog
@@ -75,7 +76,7 @@ def build(task: str) -> click.Command:
         help="\n\n".join(about[:2]),
         short_help=about[0],
         epilog="DATA are files of one kind, or - for standard input. In several processes, on one "
-        "machine or many: torchrun --nproc-per-node N -m lstmkit train ...",
+        "machine or many: torchrun --nproc-per-node 2 -m lstmkit train " + task + " ...",
     )
     command.sections = {}
     for option in estimator.OPTIONS:
@@ -129,7 +130,7 @@ def run(
     speaks = share().speaks
     console = Console(quiet or not speaks)
     checkpoint = Path(output + CHECKPOINT)
-    source = check(data, output, checkpoint, resume, warm_start, console)
+    source = check(data, output, checkpoint, resume, warm_start)
     given = {name: value for name, value in options.items() if value is not None}
     callbacks = [watcher(given, output)] if watch else []
     model = catalog.resolve(task)(**given)
@@ -148,20 +149,21 @@ def check(
     checkpoint: Path,
     resume: bool,
     warm_start: str | None,
-    console: Console,
 ) -> str | list[str]:
     """Everything that can be known to fail before the work begins."""
     source = checks.inputs(data)
+    if source == checks.STREAM and not share().alone:
+        raise UserError(
+            "several processes cannot share standard input (-)", hint="give them the file itself"
+        )
     checks.model_output(output, data)
     if warm_start:
         checks.readable(warm_start)
-    if resume and not checkpoint.exists():
+    if resume and share().speaks and not checkpoint.exists():
         raise UserError(
             f"nothing to resume: there is no {checkpoint}",
             hint="leave out --resume, or name the -o of the run that was interrupted",
         )
-    if checkpoint.exists() and not resume:
-        console.note(f"an interrupted run left {checkpoint}; starting anew (--resume goes on)")
     return source
 
 
@@ -182,18 +184,21 @@ def fit(
     callbacks: list[Any],
     console: Console,
 ) -> None:
-    """Fit under a progress display; Ctrl-C says which command goes on."""
+    """Fit under a progress display; Ctrl-C says, once, which command goes on."""
     from lstmkit.training.progress import RichProgress
 
+    left = checkpoint if checkpoint.exists() and not resume else None
     try:
         model.fit(
             source,
-            callbacks=[Notes(model, console), RichProgress(quiet=console.quiet), *callbacks],
+            callbacks=[Notes(model, console, left), RichProgress(quiet=console.quiet), *callbacks],
             checkpoint=checkpoint,
             resume=resume,
             warm_start=warm_start,
         )
     except KeyboardInterrupt as stop:
+        if not share().speaks:
+            raise SystemExit(INTERRUPTED) from stop
         if not checkpoint.exists():
             raise
         typed: Invocation = click.get_current_context().find_root().obj
@@ -201,17 +206,30 @@ def fit(
 
 
 class Notes:
-    """A training callback that says, before the first step, what was inferred from the data."""
+    """A training callback that says, before the first step, what was inferred from the data.
 
-    def __init__(self, model: Any, console: Console) -> None:
-        self.model, self.console, self.said = model, console, False
+    Args:
+        model: the estimator whose notes these are.
+        console: who says them.
+        left: the checkpoint of an earlier run that nobody asked to go on from.
+    """
+
+    def __init__(self, model: Any, console: Console, left: Path | None = None) -> None:
+        self.model, self.console, self.left, self.said = model, console, left, False
 
     def on_start(self, plan: Any, description: str = "") -> None:
         """Said once, though a task may train twice."""
-        if not self.said:
-            for note in self.model.notes_:
-                self.console.note(note)
-            self.said = True
+        if self.said:
+            return
+        self.said = True
+        if self.left and plan.resume:
+            self.console.note(f"started again by torchrun; going on from {self.left}")
+        elif self.left:
+            self.console.note(
+                f"an interrupted run left {self.left}; starting anew (--resume goes on)"
+            )
+        for note in self.model.notes_:
+            self.console.note(note)
 
 
 def finish(model: Any, data: tuple[str, ...], output: str, as_json: bool, console: Console) -> None:

@@ -25,6 +25,7 @@ from lstmkit.errors import UserError
 from lstmkit.modelfile import read_tensors, write_tensors
 from lstmkit.training.average import Average
 from lstmkit.training.plan import Cursor, History, TrainingPlan
+from lstmkit.training.processes import launch
 
 KEY = "lstmkit_training"
 FORMAT = 1
@@ -62,6 +63,8 @@ def save(path: Path, run: Run, plan: TrainingPlan) -> None:
         "optimizer": rest,
         "bfloat16": bits,
     }
+    if launch():
+        facts["launch"] = launch()
     try:
         write_tensors(path, arrays, {KEY: json.dumps(_nulls(facts), allow_nan=False)})
     except OSError as error:
@@ -74,6 +77,18 @@ def save(path: Path, run: Run, plan: TrainingPlan) -> None:
 def _still_there(path: Path) -> str:
     older = path.exists()
     return f"{path} still holds the epoch before: --resume" if older else "nothing was saved yet"
+
+
+def standing(path: Path | None, plan: TrainingPlan) -> tuple[bool, bool]:
+    """Whether `path` was written under the settings of `plan`, and whether under this torchrun.
+
+    Raises:
+        UserError: the file is no checkpoint of ours.
+    """
+    if path is None or not path.exists():
+        return False, False
+    facts = _facts(path, read_tensors(path)[1])
+    return not _differing(facts["decides"], plan.decides()), facts.get("launch") == launch()
 
 
 def load(path: Path, run: Run, plan: TrainingPlan) -> None:
@@ -127,14 +142,18 @@ def _facts(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
 
 def _same_settings(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
     here = json.loads(json.dumps(here))
-    other = [name for name in {**here, **there} if here.get(name) != there.get(name)]
-    if other:
+    if other := _differing(there, here):
         raise UserError(
             f"{path} belongs to another run",
             got=", ".join(f"{name} {here.get(name)}" for name in other),
             expected=", ".join(f"{name} {there.get(name)}" for name in other),
             hint="give the options and data of that run, or leave out --resume to start anew",
         )
+
+
+def _differing(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    here = json.loads(json.dumps(here))
+    return [name for name in {**here, **there} if here.get(name) != there.get(name)]
 
 
 def _same_shapes(path: Path, there: Mapping[str, Tensor], here: Mapping[str, Tensor]) -> None:

@@ -12,6 +12,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import torch
@@ -22,8 +23,9 @@ from lstmkit.errors import Interrupted, UserError, require
 from lstmkit.training import checkpoint
 from lstmkit.training.average import Average
 from lstmkit.training.device import StopRequest, choose_device, left_as_found, own_process
+from lstmkit.training.meeting import lost, meet
 from lstmkit.training.plan import Cursor, History, TrainingPlan
-from lstmkit.training.processes import Council, fabric_options, restarted, share
+from lstmkit.training.processes import Council, fabric_options, launch, restarted, share
 from lstmkit.training.progress import CsvLog, TensorBoardLog
 from lstmkit.training.schedule import SCHEDULES
 
@@ -51,6 +53,10 @@ def fit(
     The same module, batches, plan and number of threads give the same bits on a CPU. torch's
     generators, the number of threads, the module's mode and device are afterwards as before.
 
+    With several processes each step must use every parameter that learns, through the module's own
+    forward: DDP waits for all gradients. What a process does between two calls may take it half an
+    hour longer than the others, and so may `validate`.
+
     Args:
         module: what to train.
         batches: the batches of an epoch, epochs counted from 0; with several processes, this one's
@@ -69,7 +75,7 @@ def fit(
 
     Raises:
         UserError: the loss stays non-finite, a checkpoint does not fit or cannot be written, an
-            epoch has no batches, or the device is not there.
+            epoch has no batches, the device is not there, or another process was lost.
         Interrupted: Ctrl-C, after the checkpoint was written (KeyboardInterrupt without one).
         MissingExtra: Lightning is not installed, or TensorBoard where `plan.log_dir` asks for it.
     """
@@ -78,10 +84,12 @@ def fit(
     began = time.perf_counter()
     device = choose_device(plan.device)
     fabric_class = require("lightning.fabric", "train").Fabric
+    options = fabric_options(device)
+    meet(device)
     logs = [CsvLog(plan.log_dir), TensorBoardLog(plan.log_dir)] if plan.log_dir else []
     seed = plan.seed + OTHER_SEEDS * share().rank
     with own_process(seed, plan.threads, device), left_as_found(module), StopRequest() as stop:
-        fabric = fabric_class(**fabric_options(device))
+        fabric = fabric_class(**options)
         loop = Loop(fabric, module, batches, loss, plan, validate, [*callbacks, *logs], stop, began)
         return loop.run(description)
 
@@ -120,6 +128,7 @@ class Loop:
         average = Average(module, plan.average)
         self.state = checkpoint.Run(module, optimizer, History(), Cursor(), {}, average)
         self.council = Council(fabric.device)
+        self.resuming = plan.resume
         self.stopping = False  # whether some process was asked to, when a step was agreed on
         self.began = began  # perf_counter() of a start without pauses
         self.clock = 0.0  # the first process's seconds, as last told
@@ -144,7 +153,8 @@ class Loop:
         """Epoch after epoch until the plan is fulfilled."""
         try:
             self.tell("on_module", self.state.module)
-            self.tell("on_start", self.plan, description)
+            self.resuming = self.resumes()
+            self.tell("on_start", self.announced(), description)
             self.restore()
             while not self.history.stopped:
                 self.epoch()
@@ -154,27 +164,49 @@ class Loop:
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt)
             self.history.stopped = "interrupted" if stopped else "failed"
+            if lost(error):
+                raise UserError(
+                    "another process of this run was lost",
+                    got=str(error).partition("\n")[0],
+                    hint="torchrun --max-restarts 3 starts all of them again",
+                ) from error
             raise
         finally:
             self.tell("on_end", self.history)
         return self.history
 
-    def restore(self) -> None:
-        """Take over the checkpoint's state and the time that it had used.
+    def resumes(self) -> bool:
+        """Whether to go on from the checkpoint, of which the first process alone may know.
 
-        Processes that torchrun has started again go on by themselves.
+        Processes that torchrun has started again go on by themselves, if the settings are the same.
         """
+        if not launch():
+            return self.plan.resume
+        asked = fits = ours = False
+        if self.council.share.speaks:
+            asked = self.plan.resume
+            fits, ours = checkpoint.standing(self.plan.checkpoint, self.plan)
+        told = self.council.sums([float(fact) for fact in (asked, fits, ours or restarted())])
+        return bool(told[0] or (told[1] and told[2]))
+
+    def announced(self) -> TrainingPlan:
+        """The plan as callbacks are told it: with `resume` where processes go on by themselves."""
+        speaks = self.council.share.speaks
+        return replace(self.plan, resume=self.resuming) if speaks else self.plan
+
+    def restore(self) -> None:
+        """Take over the checkpoint's state and the time that it had used."""
         path, here = self.plan.checkpoint, self.council.share
-        if not (self.plan.resume or restarted()):
-            if not here.alone and here.speaks and path is not None:
-                path.unlink(missing_ok=True)  # of an older run: no restart may go on from it
-            return
-        with self.council.file(path) as found:
-            if found is not None:
-                checkpoint.load(found, self.state, self.plan)
-                self.began -= self.history.seconds
-        if here.rank:
-            torch.manual_seed(self.plan.seed + OTHER_SEEDS * here.rank + self.history.steps)
+        if self.resuming:
+            with self.council.file(path) as found:
+                if found is not None:
+                    checkpoint.load(found, self.state, self.plan)
+                    self.began -= self.history.seconds
+            if here.rank:
+                torch.manual_seed(self.plan.seed + OTHER_SEEDS * here.rank + self.history.steps)
+        elif launch() and here.speaks and path is not None:
+            path.unlink(missing_ok=True)  # of an older run: no restart may go on from it
+        self.synchronise()
 
     def epoch(self) -> None:
         """The batches of an epoch, those left of it after a resume, and its end."""

@@ -9,11 +9,14 @@ import.
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from lstmkit.errors import UserError
 
 
 class Share(NamedTuple):
@@ -35,20 +38,42 @@ class Share(NamedTuple):
 
 def share() -> Share:
     """This process among those of a run: (0, 1) alone, otherwise as torchrun says."""
-    return Share(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
+    if not launch():
+        return Share(0, 1)
+    return Share(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+
+
+def launch() -> str:
+    """What the attempts of one torchrun on this machine have in common; "" without torchrun."""
+    number = os.environ.get("TORCHELASTIC_RUN_ID")
+    return f"{number} {socket.gethostname()} {os.getppid()}" if number else ""
 
 
 def restarted() -> bool:
-    """Whether torchrun has started the processes again, as after one of them was lost."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+    """Whether torchrun knows that it has started these processes again.
+
+    Each machine counts the losses that it saw itself, and none where another machine has joined:
+    the processes of a run need not answer alike.
+    """
+    return bool(launch()) and int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
 
 
 def fabric_options(accelerator: str) -> dict[str, Any]:
-    """Arguments of Fabric for the processes of this run."""
+    """Arguments of Fabric for the processes of this run.
+
+    Raises:
+        UserError: some machine cannot have as many processes as this one.
+    """
     here = share()
     if here.alone:
         return {"accelerator": accelerator, "devices": 1}
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", here.world))
+    local = int(os.environ["LOCAL_WORLD_SIZE"])
+    if here.world % local:
+        raise UserError(
+            "machines must run equally many processes",
+            got=f"{local} of {here.world} on this one",
+            hint="the same --nproc-per-node on all of them",
+        )
     return {
         "accelerator": accelerator,
         "devices": local,
