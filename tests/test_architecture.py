@@ -54,6 +54,13 @@ MAY: dict[str, set[str]] = {
     "tasks.forecast.carried": FEATURES | {"tasks.forecast.features"},
     "tasks.forecast.stream": FEATURES
     | {"tasks.forecast.features", "tasks.forecast.carried", "tasks.stream"},
+    "tasks.anomaly.features": FEATURES,
+    "tasks.anomaly.scores": FEATURES,
+    "tasks.anomaly.alerts": FEATURES,
+    "tasks.anomaly.watch": FEATURES
+    | {"tasks.anomaly.features", "tasks.anomaly.scores", "tasks.anomaly.alerts"},
+    "tasks.anomaly.stream": FEATURES
+    | {"tasks.anomaly.features", "tasks.anomaly.alerts", "tasks.anomaly.watch", "tasks.stream"},
     "tasks.stream": {"program", "modelfile", "readers"},
     "runtime": {
         "program",
@@ -89,10 +96,16 @@ FORBIDDEN: dict[str, set[str]] = {
     "tasks.forecast.features": TORCH | {"polars"},
     "tasks.forecast.stream": TORCH | {"polars"},
     "tasks.forecast.carried": TORCH | {"polars"},
+    "tasks.anomaly.features": TORCH | {"polars"},
+    "tasks.anomaly.scores": TORCH | {"polars"},
+    "tasks.anomaly.alerts": TORCH | {"polars"},
+    "tasks.anomaly.watch": TORCH | {"polars"},
+    "tasks.anomaly.stream": TORCH | {"polars"},
 }
 # The parts of the table reader; readers.tables is its door.
 POLARS_ROOMS = {"readers.tables", "readers.columns", "readers.files", "readers.timestamps"}
 POLARS_ROOMS |= {"readers.layouts", "readers.covariate_columns", "readers.future"}
+POLARS_ROOMS |= {"readers.frames", "readers.channels", "readers.channel_columns", "readers.labels"}
 TORCH_FREE = ["lstmkit", "lstmkit.errors", "lstmkit.notation", "lstmkit.equations.lstm"]
 TORCH_FREE += ["lstmkit.equations.philox", "lstmkit.program", "lstmkit.modelfile"]
 TORCH_FREE += [
@@ -106,6 +119,7 @@ TORCH_FREE += ["lstmkit.runtime", "lstmkit.readers.lines", "lstmkit.tasks.foreca
 TORCH_FREE += ["lstmkit.export", "lstmkit.export.onnx"]
 TORCH_FREE += ["lstmkit.tasks.estimator", "lstmkit.tasks.forecast.features"]
 TORCH_FREE += ["lstmkit.tasks.forecast.estimator", "lstmkit.cli.main"]
+TORCH_FREE += ["lstmkit.tasks.anomaly.estimator", "lstmkit.tasks.anomaly.stream"]
 
 
 def modules() -> list[tuple[str, Path]]:

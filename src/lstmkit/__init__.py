@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lstmkit.layers import Chrono as Chrono
     from lstmkit.layers import LSTMCell as LSTMCell
     from lstmkit.layers import convert as convert
+    from lstmkit.tasks.anomaly.estimator import AnomalyDetector as AnomalyDetector
     from lstmkit.tasks.estimator import load as load
     from lstmkit.tasks.forecast.estimator import Forecaster as Forecaster
 
@@ -23,13 +24,14 @@ _NAMES = {
     "LSTMCell": "lstmkit.layers",
     "Chrono": "lstmkit.layers",
     "convert": "lstmkit.layers",
+    "AnomalyDetector": "lstmkit.tasks.anomaly.estimator",
     "Forecaster": "lstmkit.tasks.forecast.estimator",
     "load": "lstmkit.tasks.estimator",
 }
 _MODULES = {"kernels", "layers", "equations", "program", "modelfile", "notation", "engine"}
 _MODULES |= {"runtime", "inspection"}
 
-__all__ = ["LSTM", "Chrono", "Forecaster", "LSTMCell", "convert", "load"]
+__all__ = ["LSTM", "AnomalyDetector", "Chrono", "Forecaster", "LSTMCell", "convert", "load"]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,28 +12,14 @@ from typing import Any
 import click
 
 from lstmkit.cli import checks
+from lstmkit.cli.asking import ANSWERING, asking, understood
 from lstmkit.cli.console import Console, shared
-from lstmkit.cli.train import declare
 from lstmkit.errors import UserError
-from lstmkit.tasks import catalog
-from lstmkit.tasks.estimator import Estimator, Option, check_values
+
+ALERTED = 3  # exit code
 
 
-class AskCommand(click.Command):
-    """`lstmkit predict`, with the options of every task's answers in its help."""
-
-    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """Those of the command, and after them each task's."""
-        return [*super().get_params(ctx), *(declare(option) for option in answering().values())]
-
-
-def answering() -> dict[str, Option]:
-    """What can be asked of the models of some task, by name."""
-    estimators = map(catalog.resolve, catalog.names())
-    return {option.name: option for e in estimators for option in e.ANSWERING}
-
-
-@click.command(cls=AskCommand)
+@click.command(cls=asking(ANSWERING))
 @click.argument("model")
 @click.argument("data", nargs=-1, required=True, metavar="DATA...")
 @click.option(
@@ -46,12 +32,14 @@ def answering() -> dict[str, Option]:
 @click.option(
     "--plot", metavar="FILE", help="Also draw the answers: a .png, .svg, .pdf, or .html page."
 )
+@click.option("--fail-on-alert", is_flag=True, help="Exit with 3 where there is an alert.")
 @shared
 def predict(
     model: str,
     data: tuple[str, ...],
     output: str,
     plot: str | None,
+    fail_on_alert: bool,
     as_json: bool,
     quiet: bool,
     **options: Any,
@@ -67,25 +55,15 @@ def predict(
     from lstmkit.tasks.estimator import load
 
     estimator = load(model)
-    answer(estimator, source, output, plot, understood(estimator, options), as_json, console)
-
-
-def understood(estimator: Estimator, options: dict[str, Any]) -> dict[str, Any]:
-    """The options that were given.
-
-    Raises:
-        UserError: one that this model's task has not, or of an impossible value.
-    """
-    given = {name: value for name, value in options.items() if value is not None}
-    known = [option.name for option in estimator.ANSWERING]
-    for name in given:
-        if name not in known:
-            raise UserError(
-                f"a model of {estimator.TASK} is not asked by --{name.replace('_', '-')}",
-                expected=" ".join(f"--{n.replace('_', '-')}" for n in known) or "no such option",
-            )
-    check_values(estimator.ANSWERING, given)
-    return given
+    given = understood(estimator, ANSWERING, options)
+    if fail_on_alert and not estimator.ALERTS:
+        raise UserError(f"a model of {estimator.TASK} gives no alerts", got="--fail-on-alert")
+    for name, suffixes in (("scores", checks.TABLES), ("state", ())):
+        if name in given:
+            checks.output(given[name], [model, *data], suffixes)
+    found = answer(estimator, source, output, plot, given, as_json, console)
+    if fail_on_alert and len(found):
+        click.get_current_context().exit(ALERTED)
 
 
 def answer(
@@ -96,14 +74,14 @@ def answer(
     options: dict[str, Any],
     as_json: bool,
     console: Console,
-) -> None:
-    """Predict, draw, write the table."""
+) -> Any:
+    """Predict, draw, write the table, which is returned."""
     from lstmkit.readers.tables import write_table
 
     with twice(source) as data:
-        frame = estimator.predict(data, **options)
-        if plot:
+        if plot:  # first: what is predicted may move a state on
             estimator.write_plot(data, plot, **options)
+        frame = estimator.predict(data, **options)
     if as_json and output == checks.STREAM:
         console.json({"columns": frame.columns, "rows": [list(row) for row in frame.rows()]})
     else:
@@ -112,6 +90,7 @@ def answer(
         if as_json:
             console.json({"output": output, "rows": len(frame), "plot": plot})
         console.say(f"{len(frame)} rows in {output}" + (f", drawn in {plot}" if plot else ""))
+    return frame
 
 
 @contextmanager

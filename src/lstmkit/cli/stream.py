@@ -16,13 +16,14 @@ from typing import IO, Any
 import click
 
 from lstmkit.cli import checks
+from lstmkit.cli.asking import STREAMING, asking, understood
 from lstmkit.cli.console import Console, plain, shared
 from lstmkit.errors import UserError
 
 SAVE_EVERY = 10.0  # seconds
 
 
-@click.command()
+@click.command(cls=asking(STREAMING))
 @click.argument("model")
 @click.argument("data", default=checks.STREAM, metavar="[FILE]")
 @click.option(
@@ -48,6 +49,7 @@ def stream(
     strict: bool,
     as_json: bool,
     quiet: bool,
+    **options: Any,
 ) -> None:
     """Answer each row of FILE, or of standard input, as it arrives.
 
@@ -64,7 +66,8 @@ def stream(
         checks.output(state, [model, data])
     from lstmkit.tasks.estimator import load
 
-    found: Any = load(model).stream()
+    estimator: Any = load(model)
+    found = estimator.stream(**understood(estimator, STREAMING, options))
     keeper = Keeper(found, state)
     if keeper.restored:
         console.note(f"going on from {state}")

@@ -7,10 +7,21 @@ import re
 
 HIGHER_IS_BETTER = {"accuracy", "balanced_accuracy", "precision", "recall", "f1", "macro_f1"}
 HIGHER_IS_BETTER |= {"roc_auc", "vus_pr", "vus_roc", "bleu", "chrf", "ssim", "psnr"}
+HIGHER_IS_BETTER |= {"auc_pr", "auc_roc", "range_f1", "event_f1", "event_precision", "event_recall"}
+HIGHER_IS_BETTER |= {"inflated_f1"}
 LABELS = {"smape": "sMAPE", "bleu": "BLEU", "chrf": "chrF", "macro_f1": "macro F1"}
+LABELS |= {"range_f1": "range F1", "event_f1": "event F1"}
+LABELS |= {"inflated_f1": "inflated F1 (point adjusted)"}
 ACRONYMS = {"mase", "msis", "mae", "rmse", "mse", "wql", "wer", "cer", "ssim", "psnr"}
-ACRONYMS |= {"vus_pr", "vus_roc", "roc_auc"}
-UNITS = {"smape": "%", "mape": "%", "bits_per_char": "bit", "bits_per_byte": "bit", "psnr": "dB"}
+ACRONYMS |= {"vus_pr", "vus_roc", "roc_auc", "auc_pr", "auc_roc"}
+UNITS = {
+    "detection_delay": "rows",
+    "smape": "%",
+    "mape": "%",
+    "bits_per_char": "bit",
+    "bits_per_byte": "bit",
+    "psnr": "dB",
+}
 SAME_AS_DATA = {"mae", "rmse"}
 COVERAGE = re.compile(r"coverage_(\d+)")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -59,7 +60,8 @@ def is_number(column: pl.Series) -> bool:
     return bool(plain.sum() >= 0.9 * len(cells))
 
 
-def _is_whole(column: pl.Series) -> bool:
+def is_whole(column: pl.Series) -> bool:
+    """Whether a column holds whole numbers: by type, or the first thousand cells of its text."""
     if column.dtype != pl.String:
         return column.dtype.is_integer()
     cells = column.head(1000).drop_nulls()
@@ -168,7 +170,7 @@ def find_roles(
         raise UserError(f"{time!r} is the time and also an id", hint="--time NAME")
     if layout == "rows" or (layout is None and not (time or target) and _is_row_table(frame)):
         return _rows(frame, ids, notes)
-    time = time or _find_time(frame, [*ids, *([target] if target else [])], notes)
+    time = time or find_time(frame, [*ids, *([target] if target else [])], notes)
     if layout == "wide" or (layout is None and not ids and target is None):
         roles = _wide(frame, ids, time, target, layout, notes)
         if roles:
@@ -191,13 +193,23 @@ def require_column(frame: pl.DataFrame, name: str) -> None:
     """Raise a UserError with the nearest names where `name` is no column."""
     if name in frame.columns:
         return
-    lowered = {column.lower(): column for column in frame.columns}
-    near = [lowered[n] for n in difflib.get_close_matches(name.lower(), lowered, 3, 0.5)]
+    near = near_names(frame.columns, name)
     raise UserError(
         f"there is no column {name!r}",
-        got=", ".join(frame.columns[:20]) + (", ..." if frame.width > 20 else ""),
+        got=listed(frame.columns, 20),
         hint=f"did you mean {' or '.join(near)}?" if near else "",
     )
+
+
+def near_names(names: Sequence[str], name: str) -> list[str]:
+    """Up to three of `names` that are spelt like `name`, upper or lower case."""
+    lowered = {column.lower(): column for column in names}
+    return [lowered[n] for n in difflib.get_close_matches(name.lower(), lowered, 3, 0.5)]
+
+
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """The first names, separated by commas."""
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 def _is_row_table(frame: pl.DataFrame) -> bool:
@@ -217,12 +229,12 @@ def _rows(frame: pl.DataFrame, ids: list[str], notes: list[str]) -> Roles:
     return Roles("rows", ids, None, values)
 
 
-def _find_time(frame: pl.DataFrame, taken: list[str], notes: list[str]) -> str | None:
+def find_time(frame: pl.DataFrame, taken: list[str], notes: list[str]) -> str | None:
     """The column of times: text or dates first, then whole numbers under a name that means time."""
     free = [name for name in frame.columns if name not in taken]
     dated = [name for name in free if looks_like_time(frame[name])]
     if not dated:
-        dated = [n for n in free if TIME_NAMES.fullmatch(n) and _is_whole(frame[n])]
+        dated = [n for n in free if TIME_NAMES.fullmatch(n) and is_whole(frame[n])]
     if not dated:
         # Named as time yet unreadable: still the time column, and its error is the useful one.
         named = [n for n in free if TIME_NAMES.fullmatch(n) and not is_number(frame[n])]
@@ -256,8 +268,7 @@ def _wide(
     if not numbers:
         raise UserError("no column holds numbers", got=", ".join(frame.columns[:20]))
     skipped = [name for name in rest if name not in numbers]
-    shown = ", ".join(numbers[:8]) + (", ..." if len(numbers) > 8 else "")
-    notes.append(f"layout: wide ({len(numbers)} series: {shown})")
+    notes.append(f"layout: wide ({len(numbers)} series: {listed(numbers)})")
     if skipped:
         notes.append(f"columns without numbers are left out: {', '.join(skipped[:8])}")
     return Roles("wide", [], time, numbers)
@@ -289,9 +300,7 @@ def _long(
         notes.append(f"id columns: {', '.join(ids)}" if ids else "id columns: none (one series)")
     unused = [name for name in frame.columns if name not in (*ids, time, target)]
     if unused:
-        notes.append(
-            f"columns not used: {', '.join(unused[:8])}{', ...' if len(unused) > 8 else ''}"
-        )
+        notes.append(f"columns not used: {listed(unused)}")
     return Roles("long", ids, time, [target])
 
 
@@ -323,20 +332,28 @@ def _find_ids(frame: pl.DataFrame, time: str | None, target: str) -> list[str]:
     texts = [
         n for n in free if n not in named and frame[n].dtype in (pl.String, pl.Categorical, pl.Enum)
     ]
-    whole = [n for n in free if n not in named + texts and _is_whole(frame[n])]
+    whole = [n for n in free if n not in named + texts and is_whole(frame[n])]
     if time is None:
         return [name for name in (named or texts) if frame[name].n_unique() <= frame.height / 2]
     chosen: list[str] = ["unique_id"] if "unique_id" in named else []
-    rows = _distinct(frame, [time, *chosen])
-    for name in [*named, *texts, *whole]:
-        if rows >= (1 - FEW_DUPLICATES) * frame.height:
-            break
-        more = _distinct(frame, [time, *chosen, name]) if name not in chosen else rows
-        if more > rows:
-            chosen, rows = [*chosen, name], more
+    chosen = telling_apart(frame, time, chosen, [*named, *texts, *whole])
     return [name for name in frame.columns if name in chosen]
 
 
-def _distinct(frame: pl.DataFrame, names: list[str]) -> int:
+def telling_apart(
+    frame: pl.DataFrame, time: str, chosen: list[str], candidates: Sequence[str]
+) -> list[str]:
+    """`chosen` and the first candidates that keep rows from sharing a series and a time."""
+    rows = distinct(frame, [time, *chosen])
+    for name in candidates:
+        if rows >= (1 - FEW_DUPLICATES) * frame.height:
+            break
+        more = distinct(frame, [time, *chosen, name]) if name not in chosen else rows
+        if more > rows:
+            chosen, rows = [*chosen, name], more
+    return chosen
+
+
+def distinct(frame: pl.DataFrame, names: list[str]) -> int:
     """Number of different rows, by their hashes: good enough to judge by, and fast."""
     return frame.select(names).hash_rows().n_unique()

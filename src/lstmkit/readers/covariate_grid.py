@@ -11,6 +11,7 @@ from lstmkit.readers.covariate_columns import read_column
 from lstmkit.readers.covariates import Covariate
 from lstmkit.readers.files import Loaded
 from lstmkit.readers.grid import Placement
+from lstmkit.readers.placing import GridTime
 from lstmkit.readers.wishes import Wish
 
 AT_ONCE = 1 << 20  # rows whose holidays are looked up together
@@ -21,13 +22,6 @@ class Ahead(NamedTuple):
 
     table: Loaded
     rows: np.ndarray
-
-
-class GridTime(NamedTuple):
-    """The frequency of a grid, and the true times (cells,) of its steps."""
-
-    freq: str
-    moments: np.ndarray
 
 
 def on_grid(

@@ -27,6 +27,10 @@ SPARSE_CELLS = 5_000_000
 SPARSE_FACTOR = 50
 
 
+class Uneven(UserError):  # noqa: N818
+    """Times that fit no grid of the spacing that was tried."""
+
+
 @dataclass
 class Placement:
     """Where rows go: `times[starts[i]:starts[i+1]]` is the grid of series i.
@@ -49,12 +53,19 @@ class Placement:
         spread[self.cells] = values[self.rows]
         return spread
 
+    def neighbours(self) -> float:
+        """Share of the rows that follow the row before them by one step; 1 without such pairs."""
+        series = np.searchsorted(self.starts, self.cells, side="right")
+        steps = np.diff(self.cells)[np.diff(series) == 0]
+        return float((steps == 1).mean()) if len(steps) else 1.0
+
 
 def choose_freq(times: np.ndarray, codes: np.ndarray, freq: str | None, notes: list[str]) -> str:
     """The user's frequency, anchored at month ends where the times are, or the inferred one."""
     numbered = times.dtype.kind != "M"
     if freq is None:
-        return _single_row(times, codes) or infer_freq(times, codes)
+        need_two_rows(times, codes)
+        return infer_freq(times, codes)
     given = parse_freq(freq)
     if numbered != (given.unit == "i"):
         raise UserError(
@@ -67,8 +78,8 @@ def choose_freq(times: np.ndarray, codes: np.ndarray, freq: str | None, notes: l
     return str(given)
 
 
-def _single_row(times: np.ndarray, codes: np.ndarray) -> str:
-    """Empty, or an error where no series has two rows."""
+def need_two_rows(times: np.ndarray, codes: np.ndarray) -> None:
+    """Raise a UserError where no series has two rows."""
     if len(times) < 2 or np.bincount(codes).max() < 2:
         raise UserError(
             "one row is no time series" if len(times) == 1 else "every series has one row only",
@@ -76,16 +87,25 @@ def _single_row(times: np.ndarray, codes: np.ndarray) -> str:
             expected="at least two rows a series",
             hint="" if len(times) == 1 else "--id NAME: another column may name the series",
         )
-    return ""
 
 
 def place(
-    times: np.ndarray, codes: np.ndarray, freq: str, given: bool, notes: list[str]
+    times: np.ndarray,
+    codes: np.ndarray,
+    freq: str,
+    given: bool,
+    notes: list[str],
+    crowded: float = 0.0,
 ) -> Placement:
     """Put rows (n,) of series `codes` (n,) on grids.
 
+    Args:
+        given: whether rows may lie half a step beside their step.
+        crowded: the share of the rows that may share a step with a later one, which is kept.
+
     Raises:
-        UserError: times that do not fit, rows that share a step, or gaps too large to hold.
+        UserError: most rows share a time; its kind `Uneven`: times that do not fit, rows that
+            share a step, or gaps too large to hold.
     """
     rows = _sorted_rows(times, codes, notes)
     rows = _without_duplicates(times, codes, rows, notes)
@@ -95,7 +115,9 @@ def place(
     origins = _origins(moments, owners, first, step, given)
     index = grid_index(moments, freq, origins[owners])
     exact = _check_fit(moments, origins[owners], index, step, given, notes)
-    _check_collisions(moments, owners, index, freq)
+    last = _last_of_steps(moments, owners, index, freq, crowded, notes)
+    rows, moments, owners, index = rows[last], moments[last], owners[last], index[last]
+    first = np.flatnonzero(np.diff(owners, prepend=-1))
     index = index - index[first][owners]
     lengths = index[np.append(first[1:], len(index)) - 1] + 1
     _check_size(int(lengths.sum()), len(times), freq)
@@ -112,9 +134,8 @@ def place_events(times: np.ndarray, codes: np.ndarray, notes: list[str]) -> Plac
     """Rows (n,) of series `codes` (n,) one after the other, numbered 1, 2, 3 ... in each.
 
     Raises:
-        UserError: no series has two rows, or most rows share a time.
+        UserError: most rows share a time.
     """
-    _single_row(times, codes)
     rows = _without_duplicates(times, codes, _sorted_rows(times, codes, notes), notes)
     lengths = np.bincount(codes[rows])
     starts = np.concatenate([[0], np.cumsum(lengths)])
@@ -190,7 +211,7 @@ def _check_fit(
     off = np.abs(moments.astype(np.int64) - step_times(origins, str(step), index).astype(np.int64))
     wrong = off > _tolerance(step, given)
     if wrong.any():
-        raise UserError(
+        raise Uneven(
             f"the times do not fit a grid of {step}",
             got=f"{int(wrong.sum())} of {len(off)} rows lie beside it, "
             f"the first at {moments[np.argmax(wrong)]}",
@@ -202,22 +223,32 @@ def _check_fit(
     return not off.any()
 
 
-def _check_collisions(
-    moments: np.ndarray, owners: np.ndarray, index: np.ndarray, freq: str
-) -> None:
+def _last_of_steps(
+    moments: np.ndarray,
+    owners: np.ndarray,
+    index: np.ndarray,
+    freq: str,
+    crowded: float,
+    notes: list[str],
+) -> np.ndarray:
+    """Which rows (n,) are the last in their step; an error where too many are not."""
     same = (np.diff(index) == 0) & (np.diff(owners) == 0)
-    if same.any():
+    count = int(same.sum())
+    if count > (max(1.0, crowded * len(index)) if crowded else 0):
         row = int(np.argmax(same))
-        raise UserError(
+        raise Uneven(
             f"several rows fall into one step of {freq}",
             got=f"{moments[row]} and {moments[row + 1]}",
             hint="choose a finer --freq, or add the rows up first",
         )
+    if count:
+        notes.append(f"{count} rows share a step of {freq} with a later one, which is kept")
+    return np.append(~same, True)
 
 
 def _check_size(cells: int, rows: int, freq: str) -> None:
     if cells > max(SPARSE_CELLS, SPARSE_FACTOR * rows):
-        raise UserError(
+        raise Uneven(
             f"{rows} rows would make {cells} steps of {freq}",
             expected="rows that mostly follow each other",
             hint="give a coarser --freq, or check for a wrong date far from the others",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ import polars as pl
 from lstmkit.errors import UserError
 from lstmkit.readers.columns import Roles, parse_numbers
 from lstmkit.readers.files import Loaded
+from lstmkit.readers.frames import free_name
 from lstmkit.readers.timestamps import Times, TimeStyle, parse_times
 
 WHOLE = r"(0|-?[1-9]\d{0,17})"  # an id that is a number; 007 is a text
@@ -46,9 +46,9 @@ def _read_long(
     frame: pl.DataFrame, roles: Roles, separator: str, day_first: bool | None, notes: list[str]
 ) -> Raw:
     values = parse_numbers(frame[roles.values[0]], separator)
-    ids, codes, types = _codes(frame, roles.ids)
-    times = _times(frame, roles.time, codes, day_first, notes)
-    name = roles.time or _free_name("time", frame.columns)
+    ids, codes, types = series_codes(frame, roles.ids)
+    times = row_times(frame, roles.time, codes, day_first, notes)
+    name = roles.time or free_name("time", frame.columns)
     return Raw(ids, codes, times, [values], roles.ids, types, name, roles.values[0])
 
 
@@ -57,18 +57,18 @@ def _read_wide(
 ) -> Raw:
     values = [parse_numbers(frame[name], separator) for name in roles.values]
     codes = np.zeros(frame.height, np.int64)
-    times = _times(frame, roles.time, codes, day_first, notes)
+    times = row_times(frame, roles.time, codes, day_first, notes)
     ids = [(name,) for name in roles.values]
     time = roles.time or "time"
     return Raw(
-        ids, codes, times, values, [_free_name("unique_id", [time])], [pl.String()], time, "y"
+        ids, codes, times, values, [free_name("unique_id", [time])], [pl.String()], time, "y"
     )
 
 
 def _read_rows(
     frame: pl.DataFrame, roles: Roles, separator: str, day_first: bool | None, notes: list[str]
 ) -> Raw:
-    ids, codes, types = _codes(frame, roles.ids)
+    ids, codes, types = series_codes(frame, roles.ids)
     if len(ids) < frame.height:
         raise UserError(
             "several rows have the same id", expected="a row a series", hint="--layout long"
@@ -79,15 +79,11 @@ def _read_rows(
     numbers = np.tile(np.arange(1, len(cells) + 1), frame.height)
     style = TimeStyle("integer", dtype=pl.Int64())
     times = Times(numbers, None, style)
-    time = _free_name("time", roles.ids)
+    time = free_name("time", roles.ids)
     return Raw(ids, np.repeat(codes, len(cells)), times, [values], roles.ids, types, time, "y")
 
 
-def _free_name(name: str, taken: Sequence[str]) -> str:
-    return name if name not in taken else _free_name(name + "_", taken)
-
-
-def _codes(
+def series_codes(
     frame: pl.DataFrame, ids: list[str]
 ) -> tuple[list[tuple[Any, ...]], np.ndarray, list[pl.DataType]]:
     """Distinct ids in order of appearance, and for each row the number of its id."""
@@ -132,13 +128,14 @@ def _whole_id(cell: Any, dtype: pl.DataType) -> tuple[Any, pl.DataType]:
     return cell, dtype
 
 
-def _times(
+def row_times(
     frame: pl.DataFrame,
     time: str | None,
     codes: np.ndarray,
     day_first: bool | None,
     notes: list[str],
 ) -> Times:
+    """Times of the rows; without a column of times they are 1, 2, 3 ... in each series."""
     if time is not None:
         return parse_times(frame[time], day_first, notes)
     order = np.argsort(codes, kind="stable")

@@ -38,6 +38,26 @@ class Series:
 
 
 @dataclass
+class Channels:
+    """One series of several channels, a row a step; its arrays are views of the whole table's.
+
+    Attributes:
+        id: one value for each id column; empty for a single series.
+        time: (n,) datetime64[us] (UTC where the zone is known and steps are shorter than a day,
+            otherwise the wall clock) or int64; of irregular tables as the rows came.
+        values: (n, C) float64, NaN where missing.
+        labels: (n,) float64, 1 for an anomaly, 0 for none, NaN where nobody knows; or None.
+        rows: (n,) int64, the row of the input, counted from 0; -1 for a step without a row.
+    """
+
+    id: tuple[Any, ...]
+    time: np.ndarray
+    values: np.ndarray
+    labels: np.ndarray | None
+    rows: np.ndarray
+
+
+@dataclass
 class Grid:
     """A table on its grid.
 

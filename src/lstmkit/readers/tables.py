@@ -7,32 +7,48 @@ last; missing steps are NaN. What was inferred, repaired or skipped is told in `
 
 from __future__ import annotations
 
-import gzip
-import io
-import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from lstmkit.errors import UserError
-from lstmkit.readers import grid
-from lstmkit.readers.calendar import parse_freq
+from lstmkit.readers.channels import ChannelTable, read_channels
 from lstmkit.readers.columns import Roles, find_roles
 from lstmkit.readers.covariate_columns import read_static
-from lstmkit.readers.covariate_grid import GridTime, on_grid
+from lstmkit.readers.covariate_grid import on_grid
 from lstmkit.readers.covariates import Covariate
 from lstmkit.readers.files import load
+from lstmkit.readers.frames import (
+    forecast_frame,
+    table_of,
+    to_user_kind,
+    user_frame,
+    user_times,
+    write_table,
+)
 from lstmkit.readers.future import read_future
-from lstmkit.readers.layouts import Raw, read_rows
-from lstmkit.readers.series import Grid, Series, cut
-from lstmkit.readers.timestamps import TimeStyle, to_user_times
+from lstmkit.readers.layouts import read_rows
+from lstmkit.readers.placing import place
+from lstmkit.readers.series import Channels, Grid, Series, cut
+from lstmkit.readers.timestamps import TimeStyle
 from lstmkit.readers.wishes import Wish, wish
 
-EVENTS = "1i"  # the frequency of irregular rows
+__all__ = [
+    "ChannelTable",
+    "Channels",
+    "Series",
+    "SeriesTable",
+    "forecast_frame",
+    "read_channels",
+    "read_series",
+    "table_of",
+    "to_user_kind",
+    "user_frame",
+    "user_times",
+    "write_table",
+]
 
 
 @dataclass
@@ -134,7 +150,7 @@ def read_series(
     ahead = None
     if future is not None:
         raw, ahead = read_future(future, raw, roles, asked, notes)
-    placed, grid_time, style = _place(raw, freq, irregular, notes)
+    placed, grid_time, style = place(raw.times, raw.codes, freq, irregular, notes)
     dynamic, block = on_grid(asked, loaded, ahead, placed, grid_time, notes)
     static_ones, fixed = read_static(asked, loaded, raw, notes)
     _note_covariates([*dynamic, *static_ones], asked, notes)
@@ -180,135 +196,3 @@ def _check_layout(roles: Roles, asked: Wish, future: Any) -> None:
             got=f"static {', '.join(asked.named('static'))}",
             hint="--layout long",
         )
-
-
-def _place(
-    raw: Raw, freq: str | None, events: bool, notes: list[str]
-) -> tuple[grid.Placement, GridTime, TimeStyle]:
-    """The grid of all series: in UTC where a zone is known and steps are shorter than a day."""
-    if events:
-        return _place_events(raw, freq, notes)
-    used = grid.choose_freq(raw.times.wall, raw.codes, freq, notes)
-    as_utc = raw.times.utc is not None and not parse_freq(used).days_or_longer
-    moments = raw.times.utc if as_utc and raw.times.utc is not None else raw.times.wall
-    if as_utc and freq is None:
-        used = grid.choose_freq(moments, raw.codes, None, [])
-    notes.append(f"freq: {used}" + ("" if freq else " (inferred)"))
-    placed = grid.place(moments, raw.codes, used, freq is not None, notes)
-    return placed, GridTime(used, placed.times), replace(raw.times.style, utc=as_utc)
-
-
-def _place_events(
-    raw: Raw, freq: str | None, notes: list[str]
-) -> tuple[grid.Placement, GridTime, TimeStyle]:
-    """Rows one after the other, whenever they were."""
-    if freq not in (None, EVENTS):
-        raise UserError(
-            "irregular rows lie on no grid", got=f"freq {freq}", hint="leave out --freq"
-        )
-    moments = raw.times.wall if raw.times.utc is None else raw.times.utc
-    if moments.dtype.kind != "M":
-        raise UserError(
-            "irregular rows need times", got="rows that are only numbered", hint="--time NAME"
-        )
-    placed = grid.place_events(moments, raw.codes, notes)
-    style = replace(raw.times.style, utc=raw.times.utc is not None)
-    return placed, GridTime(EVENTS, moments[placed.rows]), style
-
-
-def forecast_frame(
-    table: SeriesTable,
-    ids: Sequence[tuple[Any, ...]],
-    times: np.ndarray,
-    columns: Mapping[str, np.ndarray],
-) -> pl.DataFrame:
-    """A long frame under the user's names and types: id columns, time, then `columns`.
-
-    Args:
-        table: the table that the forecast continues.
-        ids: one id a row, or one a series where `times` is (series, steps).
-        times: (rows,) or (series, steps), as in `Series.time`.
-        columns: name to values of the shape of `times`.
-    """
-    steps = times.shape[1] if times.ndim == 2 else 1
-    if times.size != len(ids) * steps or any(v.shape != times.shape for v in columns.values()):
-        raise ValueError(f"{len(ids)} ids, times {times.shape} and columns do not fit together")
-    rows = pl.Series(np.repeat(np.arange(len(ids), dtype=np.uint32), steps))
-    named = [
-        pl.Series(name, [key[i] for key in ids], dtype=dtype).gather(rows)
-        for i, (name, dtype) in enumerate(zip(table.id_columns, table.id_types, strict=True))
-    ]
-    when = _user_times(times.reshape(-1), table)
-    return pl.DataFrame([*named, when, *(pl.Series(n, v.reshape(-1)) for n, v in columns.items())])
-
-
-def _user_times(times: np.ndarray, table: SeriesTable) -> pl.Series:
-    """The column of times (n,), each different one written once."""
-    ticks = pl.DataFrame({"tick": times.view(np.int64)})
-    different = ticks.unique(maintain_order=True)
-    written = to_user_times(
-        different["tick"].to_numpy().view(times.dtype), table.time_style, table.time_column
-    )
-    rows = ticks.join(different.with_row_index("row"), on="tick", how="left", maintain_order="left")
-    return written.gather(rows["row"])
-
-
-def to_user_kind(frame: pl.DataFrame, kind: str) -> Any:
-    """The frame as pandas where `kind` is `pandas`, otherwise as it is; needs no pyarrow."""
-    if kind != "pandas":
-        return frame
-    import pandas as pd
-
-    return pd.DataFrame({column.name: _to_pandas(column) for column in frame})
-
-
-def _to_pandas(column: pl.Series) -> Any:
-    import pandas as pd
-
-    dtype = column.dtype
-    if isinstance(dtype, pl.Datetime) and dtype.time_zone:
-        naive = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None).to_numpy()
-        return pd.Series(naive).dt.tz_localize("UTC").dt.tz_convert(dtype.time_zone)
-    if isinstance(dtype, pl.Datetime) or (dtype.is_numeric() and not column.null_count()):
-        return pd.Series(column.to_numpy())
-    return pd.Series(column.to_list())
-
-
-def table_of(columns: Mapping[str, np.ndarray]) -> pl.DataFrame:
-    """A frame of named columns of one length."""
-    return pl.DataFrame(dict(columns))
-
-
-def write_table(frame: pl.DataFrame, path: str | Path) -> None:
-    """Write CSV (`.csv`, `.csv.gz`), Parquet or Arrow by suffix, atomically; `-` is stdout.
-
-    Raises:
-        UserError: another suffix, or a file that cannot be written.
-    """
-    if str(path) == "-":
-        sys.stdout.write(frame.write_csv())
-        return
-    payload = _encode(frame, Path(path))
-    from lstmkit.modelfile import atomic_write
-
-    try:
-        with atomic_write(path, mode="wb") as file:
-            file.write(payload)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written", got=str(error)) from error
-
-
-def _encode(frame: pl.DataFrame, path: Path) -> bytes:
-    if path.suffix in (".parquet", ".arrow"):
-        buffer = io.BytesIO()
-        write = frame.write_parquet if path.suffix == ".parquet" else frame.write_ipc
-        write(buffer)
-        return buffer.getvalue()
-    if path.name.endswith((".csv", ".csv.gz")):
-        text = frame.write_csv().encode()
-        return gzip.compress(text, mtime=0) if path.suffix == ".gz" else text
-    raise UserError(
-        f"{path} has no known suffix",
-        expected=".csv, .csv.gz, .parquet or .arrow",
-        hint=f"{path}.csv",
-    )

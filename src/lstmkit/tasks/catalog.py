@@ -10,7 +10,10 @@ from lstmkit.errors import UserError
 if TYPE_CHECKING:
     from lstmkit.tasks.estimator import Estimator
 
-TASKS = {"forecast": "lstmkit.tasks.forecast.estimator:Forecaster"}
+TASKS = {
+    "forecast": "lstmkit.tasks.forecast.estimator:Forecaster",
+    "anomaly": "lstmkit.tasks.anomaly.estimator:AnomalyDetector",
+}
 
 
 def names() -> tuple[str, ...]:

@@ -78,6 +78,9 @@ class Estimator:
     METRIC: ClassVar[str]  # by which a model of low precision is measured
     LOWER_IS_BETTER: ClassVar[bool] = True
     ANSWERING: ClassVar[tuple[Option, ...]] = ()  # what `predict` may be asked
+    EVALUATING: ClassVar[tuple[Option, ...]] = ()  # what `evaluate` may be asked
+    STREAMING: ClassVar[tuple[Option, ...]] = ()  # what `stream` may be asked
+    ALERTS: ClassVar[bool] = False  # whether answers are alerts, none of which is good news
 
     @classmethod
     def _names(cls) -> tuple[str, ...]:
@@ -149,7 +152,7 @@ class Estimator:
         """The fitted estimator of a loaded file."""
         raise NotImplementedError
 
-    def stream(self) -> Stream:
+    def stream(self, *args: Any, **options: Any) -> Stream:
         """Rows one at a time, in constant memory, without torch."""
         raise NotImplementedError
 

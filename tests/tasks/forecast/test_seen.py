@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lstmkit.tasks.forecast.seen import Seen
+from lstmkit.tasks.seen import Seen
 
 
 def series(seed: int, n: int = 300) -> tuple[np.ndarray, np.ndarray]:

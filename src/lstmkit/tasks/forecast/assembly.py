@@ -18,7 +18,7 @@ from lstmkit.tasks.forecast.fitting import Split
 from lstmkit.tasks.forecast.given import days, long_enough
 from lstmkit.tasks.forecast.learning import Course, Weights, member_weights
 from lstmkit.tasks.forecast.scoring import Model, Selection
-from lstmkit.tasks.forecast.seen import Seen
+from lstmkit.tasks.seen import Seen
 
 if TYPE_CHECKING:
     from lstmkit.readers.tables import Series, SeriesTable

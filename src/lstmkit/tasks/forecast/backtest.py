@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lstmkit.readers.tables import Series, SeriesTable
     from lstmkit.tasks.forecast.estimator import Forecaster
     from lstmkit.tasks.forecast.features import Geometry
-    from lstmkit.tasks.forecast.seen import Seen
+    from lstmkit.tasks.seen import Seen
 
 
 @dataclass(frozen=True)

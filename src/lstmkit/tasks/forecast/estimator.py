@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from lstmkit.tasks.forecast.features import Geometry
     from lstmkit.tasks.forecast.learning import Network
     from lstmkit.tasks.forecast.scoring import Model
-    from lstmkit.tasks.forecast.seen import Seen
     from lstmkit.tasks.forecast.stream import ForecastStream
     from lstmkit.tasks.forecast.trace import ForecastTrace
+    from lstmkit.tasks.seen import Seen
     from lstmkit.training import History
 
 QUANTILES = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
@@ -122,6 +122,11 @@ class Forecaster(Estimator):
         Option("samples", int, None, "Sample paths instead of quantiles.", metavar="N"),
         Option("processes", int, None, "Work in so many processes.", metavar="N"),
         Option("recalibrate", bool, None, "Correct intervals by rows newer than the training."),
+    )
+    EVALUATING = (
+        Option("windows", int, None, "Score the last N origins only.", metavar="N"),
+        Option("refit", bool, None, "Train anew before each origin: slow, uses all rows."),
+        Option("recalibrate", bool, None, "Correct each origin's intervals by those before it."),
     )
 
     def __init__(
@@ -466,7 +471,7 @@ class Forecaster(Estimator):
         """The forecaster of a loaded file."""
         from lstmkit.tasks.forecast.features import Geometry
         from lstmkit.tasks.forecast.scoring import Model
-        from lstmkit.tasks.forecast.seen import Seen
+        from lstmkit.tasks.seen import Seen
 
         config = model.config
         found = cls(**{**config["options"], "quantiles": tuple(config["options"]["quantiles"])})

@@ -1,15 +1,8 @@
 // The page: its cells, its order, its enlarged series.
 
 const total = meta.names.length, grid = at("grid"), large = at("large");
-const collator = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
 const state = { sort: "mase", order: [], focus: 0, open: null, cursor: null, columns: 1, box: undefined };
 let frame = null, data = null, rankAt = null, waiting = false;
-
-function made(tag, properties = {}, text = "") {
-  const element = Object.assign(document.createElement(tag), properties);
-  if (text) element.textContent = text;
-  return element;
-}
 
 function score(box, k) {
   const mase = meta.mase[k], naive = meta.naive[k];
@@ -158,14 +151,14 @@ at("scores").addEventListener("click", (event) => {
 });
 
 function repaint() {
-  readColours(); fit();
+  readColours("forecast", "baseline"); fit();
   for (const cell of cells) if (cell.dataset.drawn) paint(+cell.dataset.k);
   if (!at("overview").hidden) rankAt = drawScores(at("scores"));
   if (large.open) redraw();
 }
 
 function start() {
-  readColours();
+  readColours("forecast", "baseline");
   at("controls").addEventListener("submit", (event) => event.preventDefault());
   at("sort").addEventListener("change", (event) => { state.sort = event.target.value; arrange(); });
   at("search").addEventListener("input", arrange);

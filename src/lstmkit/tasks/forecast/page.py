@@ -6,12 +6,8 @@ any offset keeps its digits. Lines of times are float64: milliseconds since 1970
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import html
-import json
 from collections.abc import Iterable, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +15,8 @@ import numpy as np
 
 from lstmkit.modelfile import atomic_write
 from lstmkit.readers.calendar import future_times, parse_freq
-from lstmkit.style import COLOURS, INK, PAPER, QUIET, RULE
+from lstmkit.style import COLOURS
+from lstmkit.tasks import pages
 from lstmkit.tasks.forecast.backtest import Backtest, worst_first
 from lstmkit.tasks.forecast.picture import SHOWN, rows_drawn, score_text
 from lstmkit.tasks.forecast.plots import BANDS, nearest
@@ -31,7 +28,7 @@ if TYPE_CHECKING:
 MOST = 2000  # series
 BUDGET = 60_000_000  # bytes of curves, before base64
 CURVE_POINTS = 1000  # of the sorted scores
-SCRIPTS = ("curves.js", "page.js")
+SCRIPTS = (("lstmkit.tasks", "canvas.js"), (__package__, "curves.js"), (__package__, "page.js"))
 
 
 def write(
@@ -55,25 +52,22 @@ def write(
 def render(table: SeriesTable, model: Model, answer: np.ndarray, tests: Sequence[Backtest]) -> str:
     """The page as text."""
     drawing = _Drawing(table, model, answer, tests)
-    style, script = _colours() + _asset("page.css"), "\n".join(_asset(s) for s in SCRIPTS)
     title = f"{table.target_column}, {answer.shape[1]} steps ahead"
     parts = {
-        "style_digest": _digest(style),
-        "script_digest": _digest(script),
         "title": html.escape(title),
         "facts": "".join(
             f"<div><dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd></div>"
             for k, v in _facts(table, model)
         ),
         "summary": html.escape(" ".join(summary(tests, len(drawing.order)))),
-        "style": style,
-        "meta": _json(drawing.meta()),
+        "meta": pages.as_json(drawing.meta()),
         "curves": "\n".join(drawing.curves()),
         "grids": "\n".join(drawing.grids),
-        "script": script,
     }
-    pieces = _asset("page.html").split("@@")  # text, name, text, name, ..., text
-    return "".join(parts[p] if k % 2 else p for k, p in enumerate(pieces))
+    scripts = [pages.asset(str(package), name) for package, name in SCRIPTS]
+    template, css = (pages.asset(str(__package__), name) for name in ("page.html", "page.css"))
+    named = {name: COLOURS[name] for name in ("forecast", "baseline")}
+    return pages.assemble(template, scripts, pages.colours(named) + css, parts)
 
 
 def summary(tests: Sequence[Backtest], shown: int) -> list[str]:
@@ -138,17 +132,15 @@ class _Drawing:
         """Times of the rows that are drawn and of the forecast."""
         ahead = future_times(series.time[-1], self.model.shape.freq, self.answer.shape[1])
         times = np.concatenate([series.time[-self.rows :], ahead])
-        if np.issubdtype(times.dtype, np.datetime64):
-            times = times.astype("datetime64[us]").astype(np.int64) / 1000
-        return _packed(times, "<f8")
+        return pages.packed(pages.milliseconds(times), "<f8")
 
     def meta(self) -> dict[str, Any]:
         """What the page must know to unpack, order and name the curves."""
         tests = [self.tests[k] for k in self.order]
         return {
             "names": [b.name or self.table.target_column for b in tests],
-            "mase": _numbers([b.mase for b in tests]),
-            "naive": _numbers([b.naive_mase for b in tests]),
+            "mase": pages.numbers([b.mase for b in tests]),
+            "naive": pages.numbers([b.naive_mase for b in tests]),
             "tested": [self._tested(k) for k in self.order],
             "rows": [min(self.rows, len(self.table.series[k].values)) for k in self.order],
             "levels": self.levels,
@@ -171,7 +163,7 @@ class _Drawing:
             parts = [self.table.series[k].values[-self.rows :]]
             parts += [test.quantiles[rows, c] for c in channels] + [test.naive[rows]]
             parts += [self.answer[k, :, c] for c in channels]
-            yield _packed(np.concatenate(parts) - level, "<f4")
+            yield pages.packed(np.concatenate(parts) - level, "<f4")
 
 
 def _channels(quantiles: Sequence[float]) -> dict[str, int]:
@@ -211,36 +203,6 @@ def _sorted_scores(tests: Sequence[Backtest]) -> dict[str, Any]:
     return {
         "count": count,
         "rank": rank.tolist(),
-        "mase": _numbers(falling[:, 0]),
-        "naive": _numbers(falling[:, 1]),
+        "mase": pages.numbers(falling[:, 0]),
+        "naive": pages.numbers(falling[:, 1]),
     }
-
-
-def _numbers(values: Iterable[float]) -> list[float | None]:
-    """Six significant digits; null where a value is no number."""
-    return [float(f"{v:.6g}") if np.isfinite(v) else None for v in values]
-
-
-def _packed(values: np.ndarray, kind: str) -> str:
-    with np.errstate(over="ignore"):
-        return base64.b64encode(values.astype(kind).tobytes()).decode()
-
-
-def _digest(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _asset(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text("utf-8")
-
-
-def _colours() -> str:
-    names = {"ink": INK, "quiet": QUIET, "rule": RULE, "paper": PAPER}
-    names |= {name: COLOURS[name] for name in ("forecast", "baseline")}
-    return ":root{" + "".join(f"--{name}:{value};" for name, value in names.items()) + "}\n"
-
-
-def _json(found: Any) -> str:
-    """JSON that cannot end the script element around it."""
-    text = json.dumps(found, separators=(",", ":"), allow_nan=False)
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

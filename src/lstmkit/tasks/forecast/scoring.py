@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lstmkit.evaluation.report import Report
     from lstmkit.program import Program
     from lstmkit.tasks.forecast.learning import Network
-    from lstmkit.tasks.forecast.seen import Seen
+    from lstmkit.tasks.seen import Seen
 
 ENTRY = "forecast"
 BATCH = 256

@@ -1,0 +1,111 @@
+"""What a detector must beat: chance, and three methods that people would try first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lstmkit.errors import require
+
+WINDOW = 100  # rows of the moving mean and deviation
+VARIANCE = 0.9  # that the principal components explain
+LAGS = 5  # rows that the isolation forest sees together
+MOST_FITTED = 50_000  # rows that the forest and the components are fitted on
+
+Rows = Sequence[np.ndarray]
+
+
+def scores(train: Rows, test: Rows, seed: int = 0) -> dict[str, list[np.ndarray]]:
+    """Scores (n,) of each test series (n, C) by each baseline; NaN where a row has no value.
+
+    Args:
+        train: rows of each series to learn from.
+        test: rows to score, NaN where missing.
+    """
+    require("sklearn", "train")
+    found: dict[str, list[np.ndarray]] = {
+        "random": [],
+        "moving_z_score": [],
+        "pca": [],
+        "isolation_forest": [],
+    }
+    draw = np.random.default_rng(seed)
+    for before, rows in zip(train, test, strict=True):
+        past, new = _filled(before, rows)
+        nothing = np.isnan(rows).all(1)
+        each = {
+            "random": draw.random(len(rows)),
+            "moving_z_score": moving_z_score(new),
+            "pca": pca(past, new),
+            "isolation_forest": isolation_forest(past, new, seed),
+        }
+        for name, score in each.items():
+            found[name].append(np.where(nothing, np.nan, score))
+    return found
+
+
+def _filled(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Missing values as the last one before, or the median of the training; in deviations."""
+    with np.errstate(all="ignore"):
+        some = ~np.isnan(train).all(0)
+        middle = np.zeros(train.shape[1])
+        middle[some] = np.nanmedian(train[:, some], axis=0)
+        found = [_forward(x, middle) for x in (train, test)]
+    deviation = found[0].std(0)
+    deviation = np.where(deviation > 1e-12, deviation, 1.0)
+    return (found[0] - middle) / deviation, (found[1] - middle) / deviation
+
+
+def _forward(x: np.ndarray, middle: np.ndarray) -> np.ndarray:
+    place = np.where(np.isnan(x), -1, np.arange(len(x))[:, None])
+    place = np.maximum.accumulate(place, 0)
+    filled = np.take_along_axis(x, np.maximum(place, 0), 0)
+    found: np.ndarray = np.where(place < 0, middle, filled)
+    return found
+
+
+def moving_z_score(rows: np.ndarray) -> np.ndarray:
+    """The largest distance of a channel from its mean over the last WINDOW rows, in deviations."""
+    n, C = rows.shape
+    sums = np.concatenate([np.zeros((1, C)), np.cumsum(rows, 0)])
+    squares = np.concatenate([np.zeros((1, C)), np.cumsum(rows**2, 0)])
+    ends = np.arange(n)
+    begins = np.maximum(ends - WINDOW, 0)
+    count = np.maximum(ends - begins, 1)[:, None]
+    mean = (sums[ends] - sums[begins]) / count
+    variance = (squares[ends] - squares[begins]) / count - mean**2
+    z = np.abs(rows - mean) / np.sqrt(np.maximum(variance, 0) + 1e-6)
+    z[: min(WINDOW // 10, n)] = 0.0
+    found: np.ndarray = z.max(1)
+    return found
+
+
+def pca(train: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """The squared error of the principal components that explain VARIANCE of the training."""
+    from sklearn.decomposition import PCA
+
+    if test.shape[1] == 1:  # one channel has no components: its last rows have
+        train, test = (lagged(x, LAGS) for x in (train, test))
+    kept = train[:: max(1, len(train) // MOST_FITTED)]
+    if len(kept) < 2 or kept.std() == 0:
+        return np.asarray((test**2).sum(1))
+    model = PCA(VARIANCE, svd_solver="full").fit(kept)
+    rest = test - model.inverse_transform(model.transform(test))
+    return np.asarray((rest**2).sum(1))
+
+
+def isolation_forest(train: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
+    """Isolation forest (Liu et al. 2008) on rows with those before them."""
+    from sklearn.ensemble import IsolationForest
+
+    lags = LAGS if test.shape[1] <= 20 else 1
+    past, new = lagged(train, lags), lagged(test, lags)
+    model = IsolationForest(random_state=seed).fit(past[:: max(1, len(past) // MOST_FITTED)])
+    return np.asarray(-model.score_samples(new))
+
+
+def lagged(rows: np.ndarray, lags: int) -> np.ndarray:
+    """Rows (n, C) beside the rows before them: (n, lags C); the first repeats."""
+    padded = np.concatenate([np.repeat(rows[:1], lags - 1, 0), rows])
+    return np.concatenate([padded[k : k + len(rows)] for k in range(lags)], 1)
