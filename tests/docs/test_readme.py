@@ -83,12 +83,20 @@ def test_example_of_covariates_runs(capsys: pytest.CaptureFixture[str]):
 
 
 @pytest.mark.slow
-def test_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_example_of_anomalies_runs(capsys: pytest.CaptureFixture[str]):
+    runpy.run_path(str(ROOT / "examples" / "anomaly.py"), run_name="__main__")
+    printed = capsys.readouterr().out
+    assert "the stream began the same alerts: True" in printed and "VUS PR" in printed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["forecast", "anomaly"])
+def test_notebook_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    notebook = json.loads((ROOT / "examples" / "forecast.ipynb").read_text())
+    notebook = json.loads((ROOT / "examples" / f"{name}.ipynb").read_text())
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert cells and not any(cell["outputs"] for cell in cells)
     namespace: dict[str, object] = {}
     for cell in cells:
         exec("".join(cell["source"]), namespace)
-    assert (tmp_path / "co2.safetensors").exists()
+    assert name == "anomaly" or (tmp_path / "co2.safetensors").exists()

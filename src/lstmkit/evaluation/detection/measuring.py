@@ -35,7 +35,7 @@ def measures(
             LONGEST_WINDOW, where left out.
 
     Raises:
-        UserError: lengths that differ, or no labelled event.
+        UserError: lengths that differ, labels other than 0, 1 and NaN, or no labelled event.
     """
     parts = _known(_listed(scores), _listed(labels), None if alarms is None else _listed(alarms))
     all_events = [e for _, label, _ in parts for e in events_of(label)]
@@ -48,7 +48,7 @@ def measures(
         found = volume(score, label, window)
         areas.append([found.pr, found.roc, auc_pr(score, label), auc_roc(score, label)])
     names = ("vus_pr", "vus_roc", "auc_pr", "auc_roc")
-    result = dict(zip(names, np.nanmean(areas, axis=0).tolist(), strict=True))
+    result = {name: _mean(each) for name, each in zip(names, zip(*areas, strict=True), strict=True)}
     if alarms is None:
         return result
     alarm, truth = [a for _, _, a in parts], [y for _, y, _ in parts]
@@ -57,21 +57,40 @@ def measures(
     return {**result, "inflated_f1": events.inflated_f1(alarm, truth)}
 
 
+def _mean(values: Sequence[float]) -> float:
+    """Of those that are known; NaN where none is."""
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("nan")
+
+
 def _listed(given: Many) -> list[np.ndarray]:
-    return [given] if isinstance(given, np.ndarray) else list(given)
+    if isinstance(given, np.ndarray) or (len(given) and np.ndim(given[0]) == 0):
+        given = [np.asarray(given)]
+    return [np.asarray(one, np.float64) for one in given]
 
 
 def _known(
     scores: list[np.ndarray], labels: list[np.ndarray], alarms: list[np.ndarray] | None
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Rows with a score and a label; without alarms, none alarms."""
-    given = alarms or [np.zeros(len(s), bool) for s in scores]
+    given = [np.zeros(len(s)) for s in scores] if alarms is None else alarms
+    if not len(scores) == len(labels) == len(given):
+        raise UserError(
+            "scores, labels and alarms are of other numbers of series",
+            got=f"{len(scores)}, {len(labels)} and {len(given)} series",
+        )
     found = []
     for score, label, alarm in zip(scores, labels, given, strict=True):
         if not len(score) == len(label) == len(alarm):
             raise UserError(
                 "scores, labels and alarms differ in length",
                 got=f"{len(score)}, {len(label)} and {len(alarm)} rows",
+            )
+        if not np.isin(label[~np.isnan(label)], (0, 1)).all():
+            raise UserError(
+                "labels are not 0 and 1",
+                got=f"values from {np.nanmin(label):g} to {np.nanmax(label):g}",
+                expected="1 for an anomalous row, 0 for a normal one, NaN where unknown",
             )
         rows = ~np.isnan(score) & ~np.isnan(label)
         found.append((score[rows], label[rows], alarm[rows].astype(bool)))
@@ -100,5 +119,6 @@ def auc_roc(scores: np.ndarray, labels: np.ndarray) -> float:
 def _ladder(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Anomalous rows and all rows at or above each different score, highest first."""
     order = np.argsort(-scores, kind="stable")
-    last = np.flatnonzero(np.append(np.diff(scores[order]) != 0, len(scores) > 0))
+    ordered = scores[order]  # compared, not subtracted: scores may be infinite
+    last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], len(scores) > 0))
     return np.cumsum(labels[order] > 0)[last], last + 1

@@ -5,6 +5,9 @@ it comes; each alarm outside costs, the more the farther it lies behind the last
 without an alarm costs. The sum over all files is scaled so that no alarms at all score 0 and a
 perfect detector 100. One threshold serves all files; NAB chooses it on the labels, which is not how
 a detector is used, and a score here says so by its name, `optimised`.
+
+The published run of NAB's windowed Gaussian (39.6, low FP 20.9, low FN 47.4) comes out as 39.65,
+20.87 and 47.41 here, from scores with the 12 digits of its result files; file by file they agree.
 """
 
 from __future__ import annotations
@@ -58,13 +61,24 @@ def probation(rows: int) -> int:
 
 def sigmoid(position: np.ndarray) -> np.ndarray:
     """NAB's scaled sigmoid of a position in window widths, -1 the left edge and 0 the right."""
-    found: np.ndarray = np.where(position > FAR, -1.0, 2 / (1 + np.exp(5 * position)) - 1)
+    found: np.ndarray = np.where(position >= FAR, -1.0, 2 / (1 + np.exp(5 * position)) - 1)
     return found
 
 
 def worth(stream: Stream) -> tuple[np.ndarray, np.ndarray]:
-    """What an alarm at each row is worth (n,), and the number of its window (n,), -1 outside."""
+    """What an alarm at each row is worth (n,), and the number of its window (n,), -1 outside.
+
+    Raises:
+        UserError: windows that overlap, are out of order or do not lie in the file.
+    """
     rows = len(stream.scores)
+    edges = [edge for window in stream.windows for edge in (window[0], window[1] + 1)]
+    if edges != sorted(edges) or (edges and not 0 <= edges[0] < edges[-1] <= rows):
+        raise UserError(
+            "windows are not in order, or not in the file",
+            got=f"{[tuple(map(int, w)) for w in stream.windows]} of {rows} rows",
+            expected="the first and the last row of each, in order",
+        )
     value, inside = np.full(rows, -1.0), np.full(rows, -1)
     behind = np.arange(rows)
     for number, (first, last) in enumerate(stream.windows):
@@ -86,7 +100,8 @@ def optimised(streams: Sequence[Stream], profile: str = "standard") -> NabScore:
     cost, windows, scores, value, window = _rows(streams, profile)
     order = np.argsort(-scores, kind="stable")
     gains = _gains(value[order], window[order], cost)
-    last = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+    ordered = scores[order]
+    last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], len(ordered) > 0))
     totals = np.concatenate([[0.0], np.cumsum(gains)[last]])
     thresholds = np.concatenate([[np.inf], scores[order][last]])
     best = int(np.argmax(totals))
@@ -112,8 +127,9 @@ def _rows(
         value, inside = worth(stream)
         begin = probation(len(stream.scores))
         window = np.where(inside >= 0, inside + count, -1)
-        scores = np.where(np.isnan(stream.scores), -np.inf, stream.scores)
-        parts.append((scores[begin:], value[begin:], window[begin:]))
+        there = ~np.isnan(stream.scores)  # a row without a score never alarms
+        there[:begin] = False
+        parts.append((stream.scores[there], value[there], window[there]))
         count += len(stream.windows)
     if not count:
         raise UserError("no file has a labelled window")

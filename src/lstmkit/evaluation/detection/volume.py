@@ -64,9 +64,7 @@ def _areas(
     soft = np.cumsum(np.where(inside, 0.0, weights))[counts - 1]
     positives = float(inside.sum())
     weight = (2 * positives + soft) / 2  # half the rows of the events, half what was found
-    peaks = np.array([scores[a : b + 1].max() for a, b in buffered(len(scores), events, width)])
-    existence = (peaks[None] >= cuts[:, None]).mean(1)
-    recall = np.minimum(hits / weight, 1) * existence
+    recall = np.minimum(hits / weight, 1) * existence(scores, events, cuts, width)
     fallout = (counts - hits) / (len(scores) - weight)
     tpr, fpr = np.concatenate([[0], recall, [1]]), np.concatenate([[0], fallout, [1]])
     roc = float((np.diff(fpr) * (tpr[1:] + tpr[:-1]) / 2).sum())
@@ -75,25 +73,29 @@ def _areas(
 
 def widened(rows: int, events: Events, width: int) -> np.ndarray:
     """Labels (rows,) that fall beside each event over half of `width` rows, at most 1."""
-    found, reach = np.zeros(rows), width // 2
-    for first, last in events:
-        found[first : last + 1] += 1
-        after = np.arange(last + 1, min(last + reach + 1, rows))
-        found[after] += np.sqrt(1 - (after - last) / max(width, 1))
-        before = np.arange(max(first - reach, 0), first)
-        found[before] += np.sqrt(1 - (first - before) / max(width, 1))
-    return np.minimum(found, 1.0)
+    edges, away = np.array(events), np.arange(1, width // 2 + 1)
+    beside = np.concatenate([edges[:, :1] - away, edges[:, 1:] + away])
+    weights = np.broadcast_to(np.sqrt(1 - away / max(width, 1)), beside.shape)
+    there = (beside >= 0) & (beside < rows)
+    found = np.bincount(beside[there], weights[there], minlength=rows)
+    starts, stops = np.bincount(edges[:, 0], minlength=rows + 1), np.bincount(edges[:, 1] + 1)
+    starts[: len(stops)] -= stops
+    return np.minimum(found + np.cumsum(starts)[:rows], 1.0)
+
+
+def existence(scores: np.ndarray, events: Events, cuts: np.ndarray, width: int) -> np.ndarray:
+    """The share of the events, buffers included, in which a score reaches each cut (k,)."""
+    edges = np.array(buffered(len(scores), events, width))
+    bounds = np.column_stack([edges[:, 0], edges[:, 1] + 1]).ravel()
+    peaks = np.sort(np.maximum.reduceat(np.append(scores, -np.inf), bounds)[::2])
+    found: np.ndarray = 1 - np.searchsorted(peaks, cuts, side="left") / len(peaks)
+    return found
 
 
 def buffered(rows: int, events: Events, width: int) -> Events:
     """The events with their buffers, those that touch as one."""
-    reach, found = width // 2, [events[0]]
-    found[0] = (max(events[0][0] - reach, 0), events[0][1])
-    for first, last in events[1:]:
-        if found[-1][1] + reach < first - reach:
-            found[-1] = (found[-1][0], found[-1][1] + reach)
-            found.append((first - reach, last))
-        else:
-            found[-1] = (found[-1][0], last)
-    found[-1] = (found[-1][0], min(found[-1][1] + reach, rows - 1))
-    return found
+    edges, reach = np.array(events), width // 2
+    apart = edges[:-1, 1] + reach < edges[1:, 0] - reach
+    first = np.maximum(edges[np.append(True, apart), 0] - reach, 0)
+    last = np.minimum(edges[np.append(apart, True), 1] + reach, rows - 1)
+    return list(zip(first.tolist(), last.tolist(), strict=True))

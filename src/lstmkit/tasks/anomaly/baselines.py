@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lstmkit.errors import require
+from lstmkit.errors import UserError, require
 
 WINDOW = 100  # rows of the moving mean and deviation
+BLOCK = 2000  # rows whose sums are taken together
 VARIANCE = 0.9  # that the principal components explain
 LAGS = 5  # rows that the isolation forest sees together
 MOST_FITTED = 50_000  # rows that the forest and the components are fitted on
@@ -22,6 +23,9 @@ def scores(train: Rows, test: Rows, seed: int = 0) -> dict[str, list[np.ndarray]
     Args:
         train: rows of each series to learn from.
         test: rows to score, NaN where missing.
+
+    Raises:
+        UserError: a series has no row to learn from.
     """
     require("sklearn", "train")
     found: dict[str, list[np.ndarray]] = {
@@ -32,6 +36,8 @@ def scores(train: Rows, test: Rows, seed: int = 0) -> dict[str, list[np.ndarray]
     }
     draw = np.random.default_rng(seed)
     for before, rows in zip(train, test, strict=True):
+        if not len(before):
+            raise UserError("the baselines have no row to learn from", expected="at least one row")
         past, new = _filled(before, rows)
         nothing = np.isnan(rows).all(1)
         each = {
@@ -66,17 +72,29 @@ def _forward(x: np.ndarray, middle: np.ndarray) -> np.ndarray:
 
 
 def moving_z_score(rows: np.ndarray) -> np.ndarray:
-    """The largest distance of a channel from its mean over the last WINDOW rows, in deviations."""
-    n, C = rows.shape
-    sums = np.concatenate([np.zeros((1, C)), np.cumsum(rows, 0)])
-    squares = np.concatenate([np.zeros((1, C)), np.cumsum(rows**2, 0)])
-    ends = np.arange(n)
+    """The largest distance of a channel from its mean over the WINDOW rows before, in deviations.
+
+    rows (n, C) -> (n,); 0 for the first rows. The cost of a row does not depend on WINDOW. Sums
+    begin anew with each block, so that one huge value does not spoil the digits of all after it.
+    """
+    found = np.zeros(len(rows))
+    for begin in range(0, len(rows), BLOCK):
+        early = max(begin - WINDOW, 0)
+        found[begin : begin + BLOCK] = _distances(rows[early : begin + BLOCK], begin - early)
+    found[: WINDOW // 10] = 0.0
+    return found
+
+
+def _distances(rows: np.ndarray, begin: int) -> np.ndarray:
+    """Of the rows from `begin` on, each from up to WINDOW before it."""
+    shifted = rows - rows.mean(0)
+    sums, squares = (np.cumsum(np.pad(x, ((1, 0), (0, 0))), 0) for x in (shifted, shifted**2))
+    ends = np.arange(begin, len(rows))
     begins = np.maximum(ends - WINDOW, 0)
     count = np.maximum(ends - begins, 1)[:, None]
     mean = (sums[ends] - sums[begins]) / count
     variance = (squares[ends] - squares[begins]) / count - mean**2
-    z = np.abs(rows - mean) / np.sqrt(np.maximum(variance, 0) + 1e-6)
-    z[: min(WINDOW // 10, n)] = 0.0
+    z = np.abs(shifted[begin:] - mean) / np.sqrt(np.maximum(variance, 0) + 1e-6)
     found: np.ndarray = z.max(1)
     return found
 
@@ -85,7 +103,7 @@ def pca(train: np.ndarray, test: np.ndarray) -> np.ndarray:
     """The squared error of the principal components that explain VARIANCE of the training."""
     from sklearn.decomposition import PCA
 
-    if test.shape[1] == 1:  # one channel has no components: its last rows have
+    if (train.std(0) > 0).sum() < 2:  # one channel has no components: its last rows have
         train, test = (lagged(x, LAGS) for x in (train, test))
     kept = train[:: max(1, len(train) // MOST_FITTED)]
     if len(kept) < 2 or kept.std() == 0:
