@@ -69,15 +69,18 @@ def entry(problems: Any, sizes: Any, name: str, arrays: Any) -> dict[str, Any]:
     return {"scores": {"vus_pr": 0.5}, "files": each}
 
 
-def judged(detection: Any, monkeypatch: pytest.MonkeyPatch, off: float) -> None:
-    """TSB-AD says the mean of the scores that are judged, and `off` more."""
+def judged(detection: Any, monkeypatch: pytest.MonkeyPatch, off: float) -> list[Any]:
+    """TSB-AD says the mean of the scores, and `off` more; the commands with which it was asked."""
+    asked = []
 
     def alone(command: list[str], minutes: float) -> list[dict[str, float]]:
+        asked.append(command)
         with np.load(command[3]) as file:
             count = len(file.files) // 3
             return [{"vus_pr": float(file[f"scores_{k}"].mean()) + off} for k in range(count)]
 
     monkeypatch.setattr(detection.scoring, "alone", alone)
+    return asked
 
 
 def test_measures_that_differ_from_tsb_ad_end_the_run(
@@ -88,13 +91,24 @@ def test_measures_that_differ_from_tsb_ad_end_the_run(
     each = [{"CNN": np.arange(30.0)}, {"CNN": np.zeros(30)}]
     arrays = [{"scores": e["CNN"]} for e in each]
     made = {"CNN": entry(problems[:1], {}, "CNN", arrays[:1])}
-    judged(detection, monkeypatch, 1e-9)
-    found = detection.command.check(problems, {"a/b": 7}, made, each, run)
+    asked = judged(detection, monkeypatch, 1e-9)
+    for _ in range(2):
+        found = detection.command.check(problems, {"a/b": 7}, made, each, run)
+    assert len(asked) == 1
     assert found["CNN"]["differs_from_tsb_ad"] == pytest.approx(1e-9, rel=1e-3)
-    for off in (1e-5, float("nan")):
+    for window, off in ((8, 1e-5), (9, float("nan"))):
         judged(detection, monkeypatch, off)
         with pytest.raises(SystemExit, match="CNN differ from TSB-AD"):
-            detection.command.check(problems, {"a/b": 7}, made, each, run)
+            detection.command.check(problems, {"a/b": window}, made, each, run)
+
+
+def test_disagreement_is_the_largest_and_never_hidden(detection: Any) -> None:
+    ours = {"vus_pr": 0.5, "auc_pr": 0.25, "event_f1": 1.0}
+    assert detection.scoring.disagreement(ours, {"vus_pr": 0.5, "auc_pr": 0.375}) == 0.125
+    for order in (("vus_pr", "auc_pr"), ("auc_pr", "vus_pr")):
+        theirs = dict(zip(order, (0.25, np.nan), strict=True))
+        assert np.isnan(detection.scoring.disagreement(ours, theirs))
+    assert np.isnan(detection.scoring.disagreement(ours, {}))
 
 
 # --- results

@@ -135,13 +135,12 @@ def check(
     """
     labelled = [k for k, p in enumerate(problems) if p.labels[p.scored].any()]
     some = [problems[k] for k in labelled]
-    files = [{p.series.name: each[k][t] for k, p in zip(labelled, some, strict=True)} for t in made]
-    theirs = scoring.judge(some, files, sizes, run)
     found = {}
-    for title, judged in zip(made, theirs, strict=True):
+    for title in made:
+        scores = {problems[k].series.name: each[k][title] for k in labelled}
         ours = [made[title]["files"][p.series.name] for p in some]
-        pairs = zip(ours, judged, strict=True)
-        worst = max(scoring.disagreement(a, b) for a, b in pairs)
+        pairs = zip(ours, scoring.judge(some, scores, sizes, run), strict=True)
+        worst = float(np.max([scoring.disagreement(a, b) for a, b in pairs]))
         if not worst <= scoring.TOLERANCE:
             raise SystemExit(f"error: measures of {title} differ from TSB-AD's by {worst:.2g}")
         found[title] = {"differs_from_tsb_ad": worst}

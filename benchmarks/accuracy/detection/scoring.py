@@ -6,6 +6,8 @@ on the same rows.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -16,6 +18,7 @@ from forecasting.contest import alone
 
 from detection.contest import Run
 from detection.datasets import Problem
+from lstmkit.modelfile import atomic_write
 
 NO_SCORES = ("contributions", "alarms")
 TOLERANCE = 1e-6  # of VUS between two programs of the same definition
@@ -74,33 +77,44 @@ def clean(figures: Figures) -> dict[str, float | None]:
 
 
 def judge(
-    problems: Sequence[Problem], files: Sequence[Files], windows: Mapping[str, int], run: Run
-) -> list[list[Figures]]:
-    """TSB-AD's figures, of each mapping of `files` those of each problem in turn.
+    problems: Sequence[Problem], scores: Files, windows: Mapping[str, int], run: Run
+) -> list[Figures]:
+    """TSB-AD's figures of each problem; from the cache where the same was judged before.
 
     Raises:
         SystemExit: its process failed.
     """
     pairs: dict[str, np.ndarray] = {}
-    places = [(f, p) for f in files for p in problems]
-    for k, (scores, problem) in enumerate(places):
+    for k, problem in enumerate(problems):
         rows, name = problem.scored, problem.series.name
         pairs |= {f"scores_{k}": scores[name][rows], f"labels_{k}": problem.labels[rows]}
         pairs[f"window_{k}"] = np.array(windows[name])
+    place = run.cache / "judged" / f"{_digest(pairs)}.json"
+    if place.is_file():
+        return list(json.loads(place.read_text()))
     with tempfile.TemporaryDirectory() as folder:
         given = Path(folder) / "pairs.npz"
         np.savez(given, **pairs)  # type: ignore[arg-type]
         found = alone([str(run.peers), "-m", "detection.judge", str(given)], run.minutes)
     if not isinstance(found, list):
         raise SystemExit(f"error: TSB-AD's measures: {found}")
-    size = len(problems)
-    return [found[k : k + size] for k in range(0, len(found), size)]
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(place, mode="w") as file:
+        json.dump(found, file)
+    return found
+
+
+def _digest(pairs: Mapping[str, np.ndarray]) -> str:
+    found = hashlib.sha256()
+    for name, array in pairs.items():
+        found.update(name.encode() + np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()[:32]
 
 
 def disagreement(ours: Figures, theirs: Figures) -> float:
-    """The largest difference of the measures that both know."""
+    """The largest difference of the measures that both know; NaN where one of them is not defined."""
     both = [k for k in theirs if k in ours]
-    return max((abs(ours[k] - theirs[k]) for k in both), default=math.nan)
+    return float(np.max([abs(ours[k] - theirs[k]) for k in both])) if both else math.nan
 
 
 # --- attribution

@@ -137,25 +137,30 @@ def _rows(series: Channels, alert: Alert) -> str:
 
 
 def score_frame(found: Found) -> pl.DataFrame:
-    """The score of every new row, and each channel's part of it."""
+    """The score of every new row of the table, and each channel's part of it; steps of the grid
+    that have no row are left out."""
     from lstmkit.readers.tables import user_frame
 
-    pairs = [(k, rows) for k, rows in enumerate(found.watched) if rows is not None]
-    which = np.repeat([k for k, _ in pairs], [len(rows.time) for _, rows in pairs]).astype(np.int64)
-    C = len(found.table.channels)
+    each = zip(found.table.series, found.watched, found.begin, strict=True)
+    pairs = [
+        (k, rows, series.rows[begin:] >= 0)
+        for k, (series, rows, begin) in enumerate(each)
+        if rows is not None
+    ]
+    which = np.repeat([k for k, *_ in pairs], [int(there.sum()) for *_, there in pairs])
 
     def joined(name: str, empty: np.ndarray) -> np.ndarray:
-        return np.concatenate([empty, *(getattr(rows, name) for _, rows in pairs)])
+        return np.concatenate([empty, *(getattr(rows, name)[there] for _, rows, there in pairs)])
 
     times = joined("time", found.table.series[0].time[:0])
-    parts = joined("parts", np.zeros((0, C)))
+    parts = joined("parts", np.zeros((0, len(found.table.channels))))
     columns = {
         "score": joined("score", np.zeros(0)),
         "level": joined("level", np.zeros(0)),
         "alarm": joined("alarm", np.zeros(0, bool)),
     }
     columns |= {name: parts[:, k] for k, name in enumerate(found.table.channels)}
-    return user_frame(found.table, which, times, columns)
+    return user_frame(found.table, which.astype(np.int64), times, columns)
 
 
 def write_scores(found: Found, path: str | os.PathLike[str]) -> None:
