@@ -112,7 +112,7 @@ def _digest(pairs: Mapping[str, np.ndarray]) -> str:
 
 
 def disagreement(ours: Figures, theirs: Figures) -> float:
-    """The largest difference of the measures that both know; NaN where one of them is not defined."""
+    """The largest difference of the measures that both know; NaN where one is not defined."""
     both = [k for k in theirs if k in ours]
     return float(np.max([abs(ours[k] - theirs[k]) for k in both])) if both else math.nan
 
