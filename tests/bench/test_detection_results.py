@@ -87,19 +87,19 @@ def test_measures_that_differ_from_tsb_ad_end_the_run(
     detection: Any, problem_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = detection.contest.Run("python", tmp_path)
-    problems = [problem_of(), problem_of(events=())]
+    problems = [problem_of(), problem_of(events=(), name="calm")]
     each = [{"CNN": np.arange(30.0)}, {"CNN": np.zeros(30)}]
     arrays = [{"scores": e["CNN"]} for e in each]
     made = {"CNN": entry(problems[:1], {}, "CNN", arrays[:1])}
     asked = judged(detection, monkeypatch, 1e-9)
     for _ in range(2):
-        found = detection.command.check(problems, {"a/b": 7}, made, each, run)
+        found = detection.command.check(problems, {"a/b": 7, "calm": 7}, made, each, run)
     assert len(asked) == 1
     assert found["CNN"]["differs_from_tsb_ad"] == pytest.approx(1e-9, rel=1e-3)
     for window, off in ((8, 1e-5), (9, float("nan"))):
         judged(detection, monkeypatch, off)
         with pytest.raises(SystemExit, match="CNN differ from TSB-AD"):
-            detection.command.check(problems, {"a/b": window}, made, each, run)
+            detection.command.check(problems, {"a/b": window, "calm": window}, made, each, run)
 
 
 def test_disagreement_is_the_largest_and_never_hidden(detection: Any) -> None:

@@ -37,6 +37,19 @@ def test_figures_of_the_readme_are_those_of_the_results():
             assert f"| {name} | {figures} | {minutes(models[name]):.1f} |" in README
 
 
+def test_figures_of_anomaly_detection_are_those_of_the_results():
+    found = json.loads((ROOT / "benchmarks" / "results" / "anomaly_smd.json").read_text())["models"]
+    row = next(line for line in README.splitlines() if line.startswith("| Anomaly detection"))
+    for name, said in (
+        ("lstmkit", "VUS-PR"),
+        ("PCA", "PCA"),
+        ("CNN", "CNN"),
+        ("LSTMAD", "LSTMAD"),
+        ("random", "random"),
+    ):
+        assert f"{said} {found[name]['scores']['vus_pr']:.3f}" in row
+
+
 def minutes(model: dict[str, float]) -> float:
     return sum(model[f"{what}_seconds"] for what in ("import", "fit", "predict")) / 60
 

@@ -47,6 +47,8 @@ def test_weights_fall_beside_an_event_and_meet_at_most_at_one() -> None:
     assert found == pytest.approx([far, near, 1, 1, 1, 1, 1, near, far, 0, 0, 0])
     assert widened(5, [(0, 0), (4, 4)], 0).tolist() == [1, 0, 0, 0, 1]
     assert buffered(12, [(2, 3), (6, 6)], 4) == [(0, 8)]
+    assert buffered(12, [(2, 3), (7, 7)], 4) == [(0, 9)]  # row 5 is in both
+    assert buffered(12, [(2, 3), (8, 8)], 4) == [(0, 5), (6, 10)]
     assert buffered(30, [(2, 3), (9, 9), (28, 29)], 4) == [(0, 5), (7, 11), (26, 29)]
 
 

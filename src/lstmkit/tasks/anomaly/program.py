@@ -197,36 +197,38 @@ class Writer:
 
         Mahalanobis' distance of this row's errors; its mean over the last rows, for what lasts; and
         that of the mean error over more rows, for what leans to one side. Each in units of its
-        typical size, and scaled up where channels are missing.
+        typical size, and scaled up where channels are missing. A channel's part is its own squared
+        errors: shares of the distance itself smear over channels that go together.
         """
         E = self.errors_wide
         each = self.op("divide", errors, self.of_series("error_scale", given, E))
         each = self.clipped(each, LARGEST_ERROR)
         there = self.op("sum", row.known, keepdims=True)
-        now, parts = self.distance(each, there)
+        now = self.distance(each, there)
         lasting = self.averaged("lasting", now, there, self.shape.smoothing)
         mean = self.averaged("mean_error", each, there, LEANING * self.shape.smoothing)
-        leaning, leaning_parts = self.distance(mean, there)
-        found = self.op("concat", now, lasting, leaning, axis=1)
+        found = self.op("concat", now, lasting, self.distance(mean, there), axis=1)
         typical = self.of_series("typical", given, MEASURES)
-        leaning_parts = self.op(
-            "affine", leaning_parts, scale=float(LEANING * self.shape.smoothing)
-        )
-        return self.op("divide", found, typical), self.op("add", parts, leaning_parts)
+        own = self.by_channel(self.op("multiply", each, each))
+        return self.op("divide", found, typical), own
 
-    def distance(self, errors: str, there: str) -> tuple[str, str]:
-        """Mahalanobis' distance (B, 1) of errors (B, E), and its square by channel (B, C)."""
-        C, E = len(self.shape.channels), self.errors_wide
+    def distance(self, errors: str, there: str) -> str:
+        """Mahalanobis' distance (B, 1) of errors (B, E)."""
+        C = len(self.shape.channels)
         white = self.linear(self.linear(errors, "whiten"), "unwhiten")
-        parts = self.op("multiply", errors, white)
-        if E > C:
-            halves = [self.op("slice", parts, axis=1, start=k, stop=k + C) for k in (0, C)]
-            parts = self.op("add", *halves)
-        parts = self.op("relu", parts)
+        parts = self.op("relu", self.by_channel(self.op("multiply", errors, white)))
         count = self.op("maximum", there, self.constant(there, 1.0))
         share = self.op("divide", self.constant(there, float(C)), count)
         total = self.op("sum", parts, keepdims=True)
-        return self.op("sqrt", self.op("multiply", total, share)), parts
+        return self.op("sqrt", self.op("multiply", total, share))
+
+    def by_channel(self, x: str) -> str:
+        """Numbers of errors (B, E) added up for each channel (B, C)."""
+        C, E = len(self.shape.channels), self.errors_wide
+        if E == C:
+            return x
+        halves = [self.op("slice", x, axis=1, start=k, stop=k + C) for k in (0, C)]
+        return self.op("add", *halves)
 
     def averaged(self, name: str, x: str, there: str, rows: int) -> str:
         """The exponential mean over about so many rows that have any value, slot `name`."""
