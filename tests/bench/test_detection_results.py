@@ -264,7 +264,7 @@ def test_an_entry_of_nab(detection: Any, problem_of: Any) -> None:
     assert ours["thresholds"]["standard"] == 0.1 and ours["scale"] == "none"
     assert theirs["thresholds"]["standard"] == 1.0 and theirs["scale"] == "least to most"
     assert ours["scores"]["standard"] == pytest.approx(100)
-    assert ours["at_own_level"]["standard"] < 100
+    assert 60 < ours["at_own_level"]["standard"] < 100
     assert detection.nab.optimised(problems, [s["scores"] * 0 for s in arrays], "low_fp")[0] == 0
 
 
