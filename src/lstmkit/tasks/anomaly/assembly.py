@@ -144,7 +144,7 @@ def _geometry(
     season = asked.season
     if season is None:
         season = 0 if irregular else calendar.season_of(table.freq)
-        fits = 2 <= season <= len(longest.values) // 3
+        fits = 2 <= season <= len(longest.values) // 2
         season = season if fits and season * len(table.channels) <= LARGEST_RING else 0
     return Geometry(
         tuple(table.channels),
