@@ -261,7 +261,7 @@ def test_an_entry_of_nab(detection: Any, problem_of: Any) -> None:
     arrays = [{"scores": s, "alarms": s > 0} for s in (sure, faint)]
     ours = detection.nab.entry(problems, {"a/b": 2}, "lstmkit", arrays)
     theirs = detection.nab.entry(problems, {"a/b": 2}, "CNN", arrays)
-    assert ours["thresholds"]["standard"] == 0.1 and ours["scale"] == "none"
+    assert ours["thresholds"]["standard"] == 0.1 and ours["scale"] == "told once"
     assert theirs["thresholds"]["standard"] == 1.0 and theirs["scale"] == "least to most"
     assert ours["scores"]["standard"] == pytest.approx(100)
     assert 60 < ours["at_own_level"]["standard"] < 100

@@ -83,7 +83,7 @@ def test_cron_gets_new_alerts_only_and_their_exit_code(
     starts = [one["start"] for each in told for one in each]
     assert len(starts) == len(set(starts))
     jump = [one for one in told[1] if one["end"] >= "2024-05-01T10:40:00"]
-    assert jump and "a" in jump[-1]["channels"] and "above the expected" in jump[-1]["reasons"]
+    assert jump and "a" in jump[-1]["channels"] and "the expected" in jump[-1]["reasons"]
 
 
 def test_a_stream_answers_every_row_and_goes_on(
