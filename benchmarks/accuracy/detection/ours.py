@@ -34,12 +34,14 @@ class Lstmkit:
     def predict(self, series: Series) -> dict[str, np.ndarray]:
         """Of the test rows `scores` and `alarms` (n,), and `contributions` (n, C)."""
         found = self.model.predict_scores(self.table(series, len(series.test), False))
-        if found.height != len(series.test):
-            raise ValueError(f"{found.height} scores of {len(series.test)} rows")
+        rows = np.arange(len(series.test))
+        if found.height != len(rows):  # rows that share a time have one score
+            times = found["time"].to_numpy().astype("datetime64[us]")
+            rows = np.maximum(np.searchsorted(times, series.time, side="right") - 1, 0)
         return {
-            "scores": found["score"].to_numpy(),
-            "contributions": found.select(channels(series)).to_numpy(),
-            "alarms": found["alarm"].to_numpy(),
+            "scores": found["score"].to_numpy()[rows],
+            "contributions": found.select(channels(series)).to_numpy()[rows],
+            "alarms": found["alarm"].to_numpy()[rows],
         }
 
     def stepper(self, series: Series) -> tuple[int, Callable[[int], float]]:
