@@ -12,9 +12,9 @@ score: 15 % of the file, at most 750 rows. Ours then takes row after row and nev
 and LSTMAD see a window before each row; TSB-AD's PCA is fitted on the whole file without labels and
 looks half a window ahead, which a stream could not. NAB wants one threshold for all files. Ours is
 a probability already, and is used as it is, each alert once: a score that is no higher than one of
-the GAP rows before it is 0 (GAP was chosen on the artificial files). Peers and baselines are put on 0 to 1 over each whole
-file, which a stream could not either: from least to most, as TSB-AD's main program does it, or by
-rank, whichever earns the detector more (`scale` in the results).
+the GAP rows before it is 0 (GAP was chosen on the artificial files). Peers and baselines are put on
+0 to 1 over each whole file, which a stream could not either: from least to most, as TSB-AD's main
+program does it, or by rank, whichever earns the detector more (`scale` in the results).
 
 NAB's score: 100 is a perfect detector, 0 one that never alarms. The threshold is the best one on
 the labels, for every detector, as in all published figures of NAB; of ours the score of its own
