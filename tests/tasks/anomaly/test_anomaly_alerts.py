@@ -58,6 +58,14 @@ def test_alarms_close_together_are_one_alert() -> None:
     assert [a.open for a in found] == [False, False, False, True]
 
 
+@pytest.mark.parametrize(("rows_between", "alerts"), [(1, 1), (2, 1), (3, 2), (4, 2)])
+def test_alarms_at_most_the_gap_apart_are_one_alert(rows_between: int, alerts: int) -> None:
+    scores = [0.0] * 9
+    scores[1] = scores[1 + rows_between] = 5.0
+    assert len(grouped(scores, gap=2)[0]) == alerts
+    assert len(grouped(scores, tuple(range(1, 9)), gap=2)[0]) == alerts
+
+
 def test_what_lingers_is_an_echo() -> None:
     """After 9 and 8, a 3.6 is less than half of what was heard a row before; 6 is not, later."""
     _, alarms = grouped(SCORES)
