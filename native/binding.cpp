@@ -13,6 +13,7 @@
 #include <tuple>
 
 #include "cpu.h"
+#include "pcap.h"
 #include "plan.h"
 #include "sessions.h"
 
@@ -151,4 +152,5 @@ NB_MODULE(_native, m) {
     m.def("peak_f32", [](int64_t rounds) { return kernels().peak(rounds); }, Free(),
           "Multiply-adds in registers alone, on one thread; returns how many operations.");
     bind_runtime(m);
+    bind_pcap(m);
 }

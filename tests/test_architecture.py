@@ -47,7 +47,7 @@ MAY: dict[str, set[str]] = {
     "text": set(),
     "calibration": set(),
     "evaluation": {"style"},
-    "readers": {"modelfile"},
+    "readers": {"modelfile", "engine"},
     "training": {"modelfile"},
     "tasks": TASK,
     "tasks.forecast.features": FEATURES,
@@ -61,6 +61,22 @@ MAY: dict[str, set[str]] = {
     | {"tasks.anomaly.features", "tasks.anomaly.scores", "tasks.anomaly.alerts"},
     "tasks.anomaly.stream": FEATURES
     | {"tasks.anomaly.features", "tasks.anomaly.alerts", "tasks.anomaly.watch", "tasks.stream"},
+    "tasks.intrusion.places": FEATURES,
+    "tasks.intrusion.table": FEATURES,
+    "tasks.intrusion.features": FEATURES | {"tasks.intrusion.places", "tasks.intrusion.table"},
+    "tasks.intrusion.program": FEATURES | {"tasks.intrusion.features"},
+    "tasks.intrusion.levels": FEATURES,
+    "tasks.intrusion.watch": FEATURES
+    | {"tasks.intrusion.features", "tasks.intrusion.program", "tasks.intrusion.table"},
+    "tasks.intrusion.reasons": FEATURES | {"tasks.intrusion.features", "tasks.intrusion.watch"},
+    "tasks.intrusion.alerts": FEATURES
+    | {"tasks.intrusion.levels", "tasks.intrusion.reasons", "tasks.intrusion.watch"},
+    "tasks.intrusion.suppress": set(),
+    "tasks.intrusion.records": set(),
+    "tasks.intrusion.guard": FEATURES,
+    "tasks.intrusion.stream": FEATURES
+    | {f"tasks.intrusion.{part}" for part in ("alerts", "features", "suppress", "watch")}
+    | {"tasks.stream"},
     "tasks.stream": {"program", "modelfile", "readers"},
     "runtime": {
         "program",
@@ -102,6 +118,9 @@ FORBIDDEN: dict[str, set[str]] = {
     "tasks.anomaly.watch": TORCH | {"polars"},
     "tasks.anomaly.stream": TORCH | {"polars"},
 }
+INTRUSION = ("places", "table", "features", "program", "levels", "watch", "reasons", "alerts")
+INTRUSION += ("suppress", "records", "guard", "stream")
+FORBIDDEN |= {f"tasks.intrusion.{part}": TORCH | {"polars"} for part in INTRUSION}
 # The parts of the table reader; readers.tables is its door.
 POLARS_ROOMS = {"readers.tables", "readers.columns", "readers.files", "readers.timestamps"}
 POLARS_ROOMS |= {"readers.layouts", "readers.covariate_columns", "readers.future"}
@@ -120,6 +139,8 @@ TORCH_FREE += ["lstmkit.export", "lstmkit.export.onnx"]
 TORCH_FREE += ["lstmkit.tasks.estimator", "lstmkit.tasks.forecast.features"]
 TORCH_FREE += ["lstmkit.tasks.forecast.estimator", "lstmkit.cli.main"]
 TORCH_FREE += ["lstmkit.tasks.anomaly.estimator", "lstmkit.tasks.anomaly.stream"]
+TORCH_FREE += [f"lstmkit.tasks.intrusion.{part}" for part in ("estimator", "stream", "records")]
+TORCH_FREE += ["lstmkit.readers.flows.files", "lstmkit.readers.flows.following"]
 
 
 def modules() -> list[tuple[str, Path]]:

@@ -26,12 +26,22 @@ _NAMES = {
     "convert": "lstmkit.layers",
     "AnomalyDetector": "lstmkit.tasks.anomaly.estimator",
     "Forecaster": "lstmkit.tasks.forecast.estimator",
+    "IntrusionDetector": "lstmkit.tasks.intrusion.estimator",
     "load": "lstmkit.tasks.estimator",
 }
 _MODULES = {"kernels", "layers", "equations", "program", "modelfile", "notation", "engine"}
 _MODULES |= {"runtime", "inspection"}
 
-__all__ = ["LSTM", "AnomalyDetector", "Chrono", "Forecaster", "LSTMCell", "convert", "load"]
+__all__ = [
+    "LSTM",
+    "AnomalyDetector",
+    "Chrono",
+    "Forecaster",
+    "IntrusionDetector",
+    "LSTMCell",
+    "convert",
+    "load",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ STREAM = "-"
 TABLES = (".csv", ".csv.gz", ".parquet")
 PICTURES = (".png", ".svg", ".pdf", ".jpg")
 PAGE = ".html"
+GLOB = frozenset("*?[")
 
 
 def inputs(data: Sequence[str]) -> str | list[str]:
@@ -19,7 +21,7 @@ def inputs(data: Sequence[str]) -> str | list[str]:
     if STREAM in data and len(data) > 1:
         raise UserError("standard input (-) cannot be mixed with files", got=" ".join(data))
     for path in data:
-        if path != STREAM:
+        if path != STREAM and not (set(path) & GLOB and glob.glob(path)):  # noqa: PTH207
             readable(path)
     return data[0] if len(data) == 1 else list(data)
 

@@ -21,6 +21,7 @@ from lstmkit.cli.console import Console, plain, shared
 from lstmkit.errors import UserError
 
 SAVE_EVERY = 10.0  # seconds
+ANSWERS = ("json", "csv")
 
 
 @click.command(cls=asking(STREAMING))
@@ -35,9 +36,9 @@ SAVE_EVERY = 10.0  # seconds
 @click.option(
     "--format",
     "written",
-    type=click.Choice(("json", "csv")),
-    default="json",
-    help="What an answer is: a JSON object on a line, or a line of CSV.",
+    metavar="NAME",
+    help="What an answer is: json, an object on a line (the default), or csv. Of a model of "
+    "network flows, what FILE is: zeek, eve, pcap ...",
 )
 @click.option("--strict", is_flag=True, help="Stop at the first row that cannot be used.")
 @shared
@@ -45,7 +46,7 @@ def stream(
     model: str,
     data: str,
     state: str | None,
-    written: str,
+    written: str | None,
     strict: bool,
     as_json: bool,
     quiet: bool,
@@ -55,6 +56,8 @@ def stream(
 
     Rows are CSV with a header, or JSON lines, with the columns of the training. Every row has one
     line of answer, written at once; a row that cannot be used has its error there.
+
+    A model of network flows reads captures and logs of flows instead, and tells its alerts only.
     """
     console = Console(quiet)
     if as_json and written == "csv":
@@ -67,7 +70,17 @@ def stream(
     from lstmkit.tasks.estimator import load
 
     estimator: Any = load(model)
-    found = estimator.stream(**understood(estimator, STREAMING, options))
+    given = understood(estimator, STREAMING, options)
+    if estimator.FLOWS:
+        from lstmkit.cli import flows
+
+        with stopped():
+            flows.run(estimator, data, written, state, given, console)
+        return
+    written = written or "json"
+    if written not in ANSWERS:
+        raise UserError("no such form of answers", got=written, expected=" or ".join(ANSWERS))
+    found = estimator.stream(**given)
     keeper = Keeper(found, state)
     if keeper.restored:
         console.note(f"going on from {state}")

@@ -242,4 +242,5 @@ def finish(model: Any, data: tuple[str, ...], output: str, as_json: bool, consol
         console.data(str(replace(model.report_, notes=new)))
     files = " ".join(data)
     console.say(f"\nmodel: {output}")
-    console.say(f"next:  lstmkit predict {output} {files} -o forecast.csv --plot forecast.png")
+    name = "alerts" if model.ALERTS else "forecast"
+    console.say(f"next:  lstmkit predict {output} {files} -o {name}.csv --plot {name}.html")

@@ -5,6 +5,7 @@ from __future__ import annotations
 DEMOS = {
     "forecast": "lstmkit.demos.forecast:run",
     "anomaly": "lstmkit.demos.anomaly:run",
+    "intrusion": "lstmkit.demos.intrusion:run",
     "memory": "lstmkit.demos.memory:run",
     "concepts": "lstmkit.demos.concepts:run",
 }

@@ -9,9 +9,11 @@ HIGHER_IS_BETTER = {"accuracy", "balanced_accuracy", "precision", "recall", "f1"
 HIGHER_IS_BETTER |= {"roc_auc", "vus_pr", "vus_roc", "bleu", "chrf", "ssim", "psnr"}
 HIGHER_IS_BETTER |= {"auc_pr", "auc_roc", "range_f1", "event_f1", "event_precision", "event_recall"}
 HIGHER_IS_BETTER |= {"inflated_f1"}
+RISING = ("recall_", "auc_pr_", "auc_roc_")  # beginnings of names whose higher values are better
 LABELS = {"smape": "sMAPE", "bleu": "BLEU", "chrf": "chrF", "macro_f1": "macro F1"}
 LABELS |= {"range_f1": "range F1", "event_f1": "event F1"}
 LABELS |= {"inflated_f1": "inflated F1 (point adjusted)"}
+FAMILIES = {"auc_pr_": "AUC-PR by ", "auc_roc_": "AUC-ROC by ", "fpr_at_": "FPR at recall "}
 ACRONYMS = {"mase", "msis", "mae", "rmse", "mse", "wql", "wer", "cer", "ssim", "psnr"}
 ACRONYMS |= {"vus_pr", "vus_roc", "roc_auc", "auc_pr", "auc_roc"}
 UNITS = {
@@ -31,6 +33,9 @@ def label(name: str) -> str:
     if found := COVERAGE.fullmatch(name):
         return f"coverage {found[1]} %"
     fallback = name.upper() if name in ACRONYMS else name
+    for begin, said in FAMILIES.items():
+        if name.startswith(begin):
+            fallback = said + name[len(begin) :]
     return LABELS.get(name, fallback).replace("_", " ")
 
 
@@ -43,7 +48,12 @@ def loss(name: str, value: float) -> float:
     """A number that is lower the better `value` is; a coverage is best at its nominal share."""
     if found := COVERAGE.fullmatch(name):
         return abs(value - int(found[1]) / 100)
-    return -value if name in HIGHER_IS_BETTER else value
+    return -value if rises(name) else value
+
+
+def rises(name: str) -> bool:
+    """Whether higher values are better."""
+    return name in HIGHER_IS_BETTER or name.startswith(RISING)
 
 
 def best(name: str, values: dict[str, float]) -> str | None:
@@ -60,7 +70,7 @@ def improvement(name: str, value: float, other: float) -> float | None:
 
     Of the error that `other` makes, where lower is better; of `value` itself where higher is.
     """
-    whole = value if name in HIGHER_IS_BETTER else other
+    whole = value if rises(name) else other
     if COVERAGE.fullmatch(name) or not (math.isfinite(value) and math.isfinite(other)):
         return None
     return abs(value - other) / abs(whole) * _sign(name, value, other) if whole else None

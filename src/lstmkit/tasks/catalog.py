@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 TASKS = {
     "forecast": "lstmkit.tasks.forecast.estimator:Forecaster",
     "anomaly": "lstmkit.tasks.anomaly.estimator:AnomalyDetector",
+    "intrusion": "lstmkit.tasks.intrusion.estimator:IntrusionDetector",
 }
 
 

@@ -81,6 +81,7 @@ class Estimator:
     EVALUATING: ClassVar[tuple[Option, ...]] = ()  # what `evaluate` may be asked
     STREAMING: ClassVar[tuple[Option, ...]] = ()  # what `stream` may be asked
     ALERTS: ClassVar[bool] = False  # whether answers are alerts, none of which is good news
+    FLOWS: ClassVar[bool] = False  # whether it reads network flows, not rows of a table
 
     @classmethod
     def _names(cls) -> tuple[str, ...]:
