@@ -78,10 +78,10 @@ def test_states_of_answers_alone() -> None:
 def test_icmp_in_both_ways_of_writing() -> None:
     rows = [
         old("1.1.1.1", "0", "2.2.2.2", "8.0", "ICMP"),
-        old("1.1.1.1", "0", "2.2.2.2", "771", "1"),
+        old("1.1.1.1", "0", "2.2.2.2", "769", "1"),
     ]
     found, _ = nfdump(OLD + "".join(rows))
-    assert found["sport"].tolist() == [8, 3] and found["dport"].tolist() == [0, 3]
+    assert found["sport"].tolist() == [8, 3] and found["dport"].tolist() == [0, 1]
     assert found["state"].tolist() == ["OTH", "OTH"]
 
 

@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import tracemalloc
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -219,6 +220,16 @@ def test_gzip_that_unpacks_to_much_comes_in_pieces(tmp_path: Path) -> None:
     with Source(path) as source:
         sizes = [len(piece) for piece in source]
     assert sum(sizes) == 20 << 20 and max(sizes) <= 1 << 20
+
+
+@pytest.mark.parametrize("cut", [1, 8, 9, 500, 5000])
+def test_all_of_a_cut_file_that_can_be_unpacked_is(cut: int, tmp_path: Path) -> None:
+    data = gzip.compress(bytes(20 << 20))[:-cut]
+    (tmp_path / "x.gz").write_bytes(data)
+    with Source(tmp_path / "x.gz") as source:
+        size = sum(len(piece) for piece in source)
+        assert source.damage
+    assert size == len(zlib.decompressobj(31).decompress(data))
 
 
 @pytest.mark.parametrize(("magic", "tool"), [(b"\x28\xb5\x2f\xfd", "zstd"), (b"\xfd7zXZ", "xz"),

@@ -101,8 +101,9 @@ def test_rotation(log: Log) -> None:
     assert log.poll() == ["C1", "C2"]
     assert log.follower.rotated == 1 and "rotated" in log.follower.notes[0]
     assert log.follower.refused == 0
-    log.write(line(3).replace("\t1\t", "\t"))
+    log.write("bad\n" + line(3).replace("\t1\t", "\t"))
     assert log.poll() == ["C3"]
+    assert "conn.log:4: 1 cells instead of 6" in log.follower.notes
 
 
 def test_what_is_written_to_the_old_file_after_it_was_renamed(log: Log) -> None:
@@ -116,6 +117,24 @@ def test_what_is_written_to_the_old_file_after_it_was_renamed(log: Log) -> None:
     assert log.poll() == ["C1"]
     log.write(HEAD + lines(2))
     assert log.poll() == ["C2"]
+
+
+def test_a_rotation_right_after_a_look(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    log.write(HEAD + lines(0))
+    assert log.poll() == ["C0"]
+    read, rotated = log.follower._read, []
+
+    def read_then_rotate(most: int) -> bytes:
+        data = read(most)
+        if not rotated:
+            rotated.append(True)
+            log.write(lines(1))
+            log.rotate()
+            log.write(HEAD + lines(2))
+        return data
+
+    monkeypatch.setattr(log.follower, "_read", read_then_rotate)
+    assert log.poll() == ["C1", "C2"]
 
 
 def test_an_old_file_is_read_to_its_end_in_pieces_without_flows(log: Log) -> None:
@@ -247,6 +266,19 @@ def test_what_was_packed_meanwhile_is_said_to_be_lost(log: Log) -> None:
     assert log.follower.answered == 11
 
 
+def test_files_that_only_begin_alike_are_not_gone_on_in(log: Log) -> None:
+    log.write(HEAD + lines(0))
+    log.poll()
+
+    def replaced() -> None:
+        (log.path.parent / "conn.old.log").write_text(HEAD + lines(0, 7))
+        log.path.unlink()
+        log.write(HEAD + lines(5))
+
+    log.stop_and_go_on(replaced)
+    assert log.poll() == ["C5"]
+
+
 def test_files_that_came_between_are_named(log: Log) -> None:
     log.write(HEAD + lines(0))
     log.poll()
@@ -284,9 +316,9 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None,
+@settings(max_examples=20, deadline=None,
           suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
-@given(steps=STEPS, most=st.sampled_from([10, 100, 1 << 20]))
+@given(steps=STEPS, most=st.sampled_from([40, 200, 1 << 20]))
 def test_no_line_is_lost_or_read_twice(
     tmp_path_factory: pytest.TempPathFactory, steps: list[str], most: int
 ) -> None:

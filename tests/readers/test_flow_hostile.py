@@ -147,7 +147,7 @@ def test_saved_at_every_byte(format: str) -> None:
 @pytest.mark.parametrize("format", FORMATS)
 def test_cut_at_every_byte(format: str) -> None:
     data = SAMPLES[format]
-    for cut in range(0, len(data), len(data) // 800 + 1):
+    for cut in range(0, len(data), len(data) // 500 + 1):
         reader = decoder(format)
         try:
             reader.feed(data[:cut])

@@ -1,4 +1,4 @@
-"""The intrusion demo: an office network, captured; one day learnt, the next one watched."""
+"""The intrusion demo: an office network, captured; two days learnt, the next one watched."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from lstmkit.cli.console import Console
     from lstmkit.demos.traffic import Truth
 
-HOSTS = 60
+HOSTS, LEARNT = 50, 48.0  # hours
 PER_DAY = 5.0
-EPOCHS = 10
+EPOCHS = 22
 ANOTHER = 1000  # between the seeds of the two days
 
 
@@ -29,11 +29,11 @@ def run(folder: Path, console: Console, seed: int, epochs: int | None) -> dict[s
 
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
-    quiet, watched = folder / "monday.pcap", folder / "tuesday.pcap"
-    calm = traffic.write(quiet, traffic.scenario(seed + ANOTHER, HOSTS, attacks=False))
-    truth = traffic.write(watched, traffic.scenario(seed, HOSTS, day=1))
-    console.say(f"A day of an office of {HOSTS} hosts, made up: {quiet}, {calm.packets:,} packets;")
-    console.say(f"the next day, {watched}, in which three hosts do what they should not.")
+    quiet, watched = folder / "learnt.pcap", folder / "watched.pcap"
+    calm = traffic.write(quiet, traffic.scenario(seed + ANOTHER, HOSTS, LEARNT, attacks=False))
+    truth = traffic.write(watched, traffic.scenario(seed, HOSTS, day=2))
+    console.say(f"Two days of an office of {HOSTS} hosts, made up: {quiet}, {calm.packets:,} packets;")
+    console.say(f"and the next one, {watched}, in which three hosts do what they should not.")
     model = IntrusionDetector(
         home_net=traffic.HOME, alerts_per_day=PER_DAY, size="tiny", seed=seed,
         epochs=epochs or EPOCHS,

@@ -112,16 +112,9 @@ class Source:
                 data = unpack.unused_data.lstrip(b"\0") or self._read(AT_ONCE)
                 unpack = zlib.decompressobj(UNPACKED) if data else unpack
             elif not data:
-                yield from _held_back(unpack)
                 data = self._read(AT_ONCE // 4)
         if not unpack.eof:
             self.damage = "it ends before its end"
-
-
-def _held_back(unpack: Any) -> Iterator[bytes]:
-    """What the unpacker did not give for want of room."""
-    while piece := unpack.decompress(b"", AT_ONCE):
-        yield piece
 
 
 def _what_is_left(unpack: Any, data: bytes) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ from lstmkit.calibration.tails import Tail
 from lstmkit.errors import UserError
 from lstmkit.readers.flows import BENIGN, Flows
 from lstmkit.tasks.intrusion import answers, learning, levels, program, shapes
-from lstmkit.tasks.intrusion.data import MOST_HOSTS, Corpus, classes_of
+from lstmkit.tasks.intrusion.data import MOST_HOSTS, NOBODY, Corpus, classes_of
 from lstmkit.tasks.intrusion.features import RECORDS, Geometry, flow_geometry, record_geometry
 from lstmkit.tasks.intrusion.guard import Fingerprint
 from lstmkit.tasks.intrusion.places import Home
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lstmkit.tasks.intrusion.estimator import IntrusionDetector
     from lstmkit.tasks.intrusion.network import IntrusionNetwork
 
-HELD = 0.2  # of the flows, the last ones, whose scores say what is normal
+BLOCKS, EVERY = 50, 5  # stretches of the flows; each fifth says what normal flows score
 FEWEST = 100  # normal flows to learn from
 UNKNOWN = "unknown"
 MOST_PEAKS = 2000
@@ -87,17 +87,16 @@ def learn(asked: IntrusionDetector, found: Flows, run: dict[str, Any], earlier: 
             expected=", ".join(earlier.classes_),
         )
     asked.classes_ = names
-    cut, held = _split(shape, found)
-    classes = classes_of(found["label"], names)
-    if not asked.supervised:
-        classes = _without_labels(found)
-    if int((classes[cut] == 0).sum()) < FEWEST:
+    held = _held(shape, found)
+    classes = classes_of(found["label"], names) if asked.supervised else _without_labels(found)
+    normal, learnt = classes == 0, np.where(held, NOBODY, classes)
+    if (learnt == 0).sum() < FEWEST or not (normal & held).any():
         raise UserError(
             "too few normal flows to learn from",
-            got=f"{int((classes[cut] == 0).sum())}",
+            got=f"{int((learnt == 0).sum())}",
             expected=f"at least {FEWEST}",
         )
-    corpus = Corpus.of(shape, found.take(cut), classes[cut], made)
+    corpus = _corpus(shape, found, learnt, made)
     course = _course(asked, shape, run)
     start = dict(earlier.program_.weights) if earlier else None
     network, asked.history_ = course.train(corpus, start)
@@ -105,7 +104,7 @@ def learn(asked: IntrusionDetector, found: Flows, run: dict[str, Any], earlier: 
     options = {"pair": network.pair.options(), "host": network.host.options()}
     asked.detector_ = program.detector(shape, weights, options)
     asked.facts_ = _facts(asked, course, corpus)
-    calibrate(asked, found.take(cut), found.take(held), classes[held] == 0)
+    calibrate(asked, found, held, normal)
 
 
 def _geometry(asked: IntrusionDetector, found: Flows) -> Geometry:
@@ -141,14 +140,25 @@ def _without_labels(found: Flows) -> np.ndarray:
     return np.where((label == "") | (label == BENIGN), 0, -1).astype(np.int64)
 
 
-def _split(shape: Geometry, found: Flows) -> tuple[np.ndarray, np.ndarray]:
-    """Rows to learn from, and rows to calibrate by: the last ones, or of records every fifth."""
+def _held(shape: Geometry, found: Flows) -> np.ndarray:
+    """Which flows (n,) are not learnt from: stretches spread over the whole time, so that day and
+    night are among them; of records each fifth."""
     rows = np.arange(len(found))
     if not shape.hosts:
-        held = rows % round(1 / HELD) == 0
-        return rows[~held], rows[held]
-    cut = int((1 - HELD) * len(found))
-    return rows[:cut], rows[cut:]
+        return np.asarray(rows % EVERY == EVERY - 1)
+    return np.asarray(_block(rows) % EVERY == EVERY - 1)
+
+
+def _block(rows: np.ndarray) -> np.ndarray:
+    return rows * BLOCKS // max(len(rows), 1)
+
+
+def _corpus(shape: Geometry, found: Flows, learnt: np.ndarray, made: np.ndarray) -> Corpus:
+    """Flows that are held out are read, as those after them follow on them, and not learnt from."""
+    if shape.hosts:
+        return Corpus.of(shape, found, learnt, made)
+    kept = learnt != NOBODY
+    return Corpus.of(shape, found.take(kept), learnt[kept], made)
 
 
 def _course(asked: IntrusionDetector, shape: Geometry, run: dict[str, Any]) -> learning.Course:
@@ -181,34 +191,35 @@ def _facts(asked: IntrusionDetector, course: learning.Course, corpus: Corpus) ->
     }
 
 
-def calibrate(asked: IntrusionDetector, before: Flows, held: Flows, normal: np.ndarray) -> None:
-    """Tails of the measures on normal flows that come after those of the training, and the peaks
-    from which levels are read."""
+def calibrate(asked: IntrusionDetector, found: Flows, held: np.ndarray, normal: np.ndarray) -> None:
+    """Tails of the measures on normal flows that were not learnt from, the peaks from which levels
+    are read, and what is remembered at the end."""
     watch = Watch(runtime.load(asked.detector_), asked.shape_, hosts=MOST_HOSTS // 10)
-    if asked.shape_.hosts:
-        watch.read(before)
-    judged = watch.read(held)
+    judged = watch.read(found)
     asked.start_ = watch.save(REMEMBERED)
-    measures = judged.measures[normal]
+    mine = held & normal
+    measures = judged.measures[mine]
     tails = tuple(
         Tail.fit(column, least) for column, least in zip(measures.T, LEAST_SLOPES, strict=False)
     )
     asked.scale_ = Scale(tails, HANDICAP[: len(tails)])
     score = asked.scale_.joined(asked.scale_.scores(measures))
-    kept = held.take(normal)
-    days = span_days(kept) if asked.shape_.hosts else float("nan")
-    found = levels.peaks(score, kept["src"], kept["time"]) if asked.shape_.hosts else score
+    kept, days, tops = found.take(mine), float("nan"), score
+    if asked.shape_.hosts:
+        days = sum(span_days(found.take(held & (_block(np.arange(len(found))) == k)))
+                   for k in range(EVERY - 1, BLOCKS, EVERY))  # fmt: skip
+        tops = levels.peaks(score, kept["src"], kept["time"], asked.gap)
     asked.held_ = {
-        "peaks": np.sort(found)[::-1][:MOST_PEAKS],
+        "peaks": np.sort(tops)[::-1][:MOST_PEAKS],
         "days": np.array(days),
         "flows": np.array(len(kept)),
     }
 
 
 def span_days(found: Flows) -> float:
-    """Days from the first flow to the last, at least a minute."""
-    time = found["time"]
-    return max(float(np.nanmax(time) - np.nanmin(time)), 60.0) / levels.DAY
+    """Days from the first flow to the last, at least a second."""
+    time = found["time"][np.isfinite(found["time"])]
+    return max(float(np.ptp(time)) if len(time) else 0.0, 1.0) / levels.DAY
 
 
 def rebuilt(asked: IntrusionDetector) -> IntrusionNetwork:

@@ -162,8 +162,8 @@ class IntrusionDetector(Estimator):
     ) -> Self:
         """Learn from flows: paths (globs too), `-`, or a `Flows`, in order of arrival.
 
-        Without labels most flows must be normal; those labelled as attacks are left out. The last
-        fifth is not learnt from: its scores say what is usual.
+        Without labels most flows must be normal; those labelled as attacks are left out. A
+        fifth, spread over the time, is not learnt from: its scores say what is usual.
 
         Args:
             y, validation: must be left out; labels are a column of the flows.

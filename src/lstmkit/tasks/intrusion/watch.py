@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 HOSTS = 100_000  # that are remembered, where nothing else is said
 MEASURES = ("attack", "surprise", "lasting")
-LEAST_SLOPES = (0.3, 0.05, 0.1)  # of their tails
-HANDICAP = (0.0, 1.0, 0.5)  # decades from which on each is heard
+LEAST_SLOPES = (0.3, 0.1, 0.15)  # of their tails
+HANDICAP = (0.0, 1.0, 1.0)  # decades from which on each is heard
 KEPT = 0.9  # of a host's lasting surprise at each flow
 LEAST_CHANCE = 1e-9
 PIECE = 8192
