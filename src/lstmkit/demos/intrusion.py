@@ -32,7 +32,9 @@ def run(folder: Path, console: Console, seed: int, epochs: int | None) -> dict[s
     quiet, watched = folder / "learnt.pcap", folder / "watched.pcap"
     calm = traffic.write(quiet, traffic.scenario(seed + ANOTHER, HOSTS, LEARNT, attacks=False))
     truth = traffic.write(watched, traffic.scenario(seed, HOSTS, day=2))
-    console.say(f"Two days of an office of {HOSTS} hosts, made up: {quiet}, {calm.packets:,} packets;")
+    console.say(
+        f"Two days of an office of {HOSTS} hosts, made up: {quiet}, {calm.packets:,} packets;"
+    )
     console.say(f"and the next one, {watched}, in which three hosts do what they should not.")
     model = IntrusionDetector(
         home_net=traffic.HOME, alerts_per_day=PER_DAY, size="tiny", seed=seed,
