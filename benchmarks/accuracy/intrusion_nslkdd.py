@@ -51,6 +51,8 @@ def main() -> None:
         level = model.level()
         add(found, "lstmkit", seed, seconds, data, trained, lambda d: model.score(d) >= level)  # noqa: B023
         for name, trees in forests(seed).items():
+            if shared.skipped(name, asked.skip):
+                continue
             shape = record_geometry(train)
             attack = train["label"] != BENIGN
             _, seconds = shared.timed(lambda: trees.fit(table(shape, train), attack))  # noqa: B023

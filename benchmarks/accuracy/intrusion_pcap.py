@@ -29,7 +29,7 @@ GAP = 600.0  # seconds between two captures that are joined
 
 def main() -> None:
     """Learn, watch, compare."""
-    asked = shared.arguments(__doc__, "intrusion_pcap")
+    asked = shared.arguments(__doc__, "intrusion_pcap", several=False)
     folder = Path(asked.folder)
     with (folder / "pcap" / "labels.csv").open() as file:
         rows = list(csv.DictReader(file))

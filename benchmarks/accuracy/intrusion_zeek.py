@@ -38,14 +38,16 @@ def main() -> None:
     found: dict[str, Any] = {"protocol": " ".join(__doc__.split("\n\n")[3].split()), "settings": {}}
     for name, home in (("home known", shared.HOME), ("blind", NOWHERE)):
         for kind in ("unsupervised", "supervised"):
-            rows = setting(days, home, kind == "supervised", asked.seeds)
+            rows = setting(days, home, kind == "supervised", asked.seeds, asked.skip)
             found["settings"][f"{kind}, {name}"] = rows
             shared.keep(asked.output, found)
             print(f"\n{kind}, {name}: means")
             print(shared.table({who: row["mean"] for who, row in rows.items()}, SHOWN), flush=True)
 
 
-def setting(days: Mapping[str, Flows], home: str, labelled: bool, seeds: int) -> dict[str, Any]:
+def setting(
+    days: Mapping[str, Flows], home: str, labelled: bool, seeds: int, skip: str
+) -> dict[str, Any]:
     """Every detector on every split, over the seeds where chance has a say."""
     each: dict[str, dict[str, Any]] = {}
     for learnt, tested in splits(labelled):
@@ -55,6 +57,8 @@ def setting(days: Mapping[str, Flows], home: str, labelled: bool, seeds: int) ->
         for seed in range(seeds):
             make = shared.supervised if labelled else shared.unsupervised
             for who, detector in make(home, seed).items():
+                if shared.skipped(who, skip):
+                    continue
                 if seed and who.startswith(("rarity", "periodicity", "kitsune")):
                     continue
                 given = train.take(known) if labelled and who != "lstmkit" else train

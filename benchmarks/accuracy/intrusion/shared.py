@@ -90,6 +90,11 @@ def measured(score: Array, found: Flows) -> dict[str, float]:
     return metrics.measures(score, found, attack=attack, known=known)
 
 
+def skipped(name: str, asked: str) -> bool:
+    """Whether a detector is among those of --skip."""
+    return name.startswith(tuple(part for part in asked.split(",") if part))
+
+
 def timed(act: Callable[[], Any]) -> tuple[Any, float]:
     """What came of it, and the seconds."""
     began = time.perf_counter()
@@ -107,13 +112,15 @@ def days(folder: str) -> dict[str, Flows]:
     return {day: read(base / f"{day}-zeek-mixed.conn.log.labeled.gz").all() for day in DAYS}
 
 
-def arguments(about: str, name: str) -> argparse.Namespace:
-    """FOLDER, -o, --seeds, --only."""
+def arguments(about: str, name: str, several: bool = True) -> argparse.Namespace:
+    """FOLDER, -o; where there are several detectors --seeds and --skip."""
     parser = argparse.ArgumentParser(description=about.splitlines()[0])
     parser.add_argument("folder")
     parser.add_argument("-o", "--output", default=str(RESULTS / f"{name}.json"))
+    if not several:
+        return parser.parse_args()
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", default="", help="names of detectors, with commas between")
+    parser.add_argument("--skip", default="", help="how names of detectors begin, commas between")
     return parser.parse_args()
 
 

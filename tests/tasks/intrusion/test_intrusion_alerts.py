@@ -135,6 +135,16 @@ def test_alerts_are_json_and_hold_the_flow() -> None:
     assert again["record"] == "Cscan0"
 
 
+def test_every_alert_has_a_reason() -> None:
+    for measure, said in ((0, "of all attacks"), (1, "sizes or its timing"), (2, "last flows")):
+        one = judged([5.0], (0.99, 0.006, 0.004))
+        each = np.zeros((1, 3))
+        each[0, measure] = 5.0
+        found = Alerter(RULE).add(made([0.0]), one._replace(each=each))
+        assert said in found[0]["reasons"][-1]
+        assert "one normal flow in 100,000" in found[0]["reasons"][-1]
+
+
 def test_flows_without_time_or_host_are_alerts_of_their_own() -> None:
     single = flows("nsl-kdd", 3, {"count": [1, 2, 3]})
     found = Alerter(RULE).add(single, judged([4.0, 1.0, 5.0]))

@@ -181,7 +181,9 @@ def many(n: int, seed: int, start: float = office.START) -> Flows:
     rng = np.random.default_rng(seed)
     src = np.array([f"10.{k >> 8 & 255}.{k & 255}.{seed}" for k in range(n)], object)
     time = start + rng.uniform(0, 3600, n)
-    return flows("zeek", n, time=time, src=src, dst=["10.0.0.2"] * n, sport=rng.integers(0, 9999, n))
+    return flows(
+        "zeek", n, time=time, src=src, dst=["10.0.0.2"] * n, sport=rng.integers(0, 9999, n)
+    )
 
 
 def test_of_many_flows_a_sample_is_kept_that_judges_fairly(few):
@@ -198,6 +200,8 @@ def test_of_many_flows_a_sample_is_kept_that_judges_fairly(few):
         assert verdict.clean[len(old) :].all()  # nothing is flagged that was not there
         assert 0 < (~verdict.clean[: len(old)]).sum() < 0.3 * len(old)
         assert verdict.refused is None
+        for kind in ("connections", "amid"):  # which they are as duplicates only
+            assert verdict.shares[kind] <= 2 * off
 
 
 def test_a_sample_refuses_what_was_learnt(few):
@@ -211,6 +215,16 @@ def test_a_sample_of_hosts_sees_a_random_split(few):
     days = [renamed(many(3000, 1), time=many(3000, k)["time"]) for k in range(2)]
     verdict = judge(Fingerprint.of(days[0]), days[1])
     assert verdict.shares["amid"] > 0.95 and "random split" in verdict.refused
+
+
+def test_a_sample_sees_known_connections_beside_duplicates(few):
+    train = many(4000, 1)
+    other = renamed(train, duration=np.ones(4000))
+    mixed = joined([train.take(slice(0, 800)), other.take(slice(800, 2000)), many(2000, 2, NEXT)])
+    verdict = judge(Fingerprint.of(train), mixed)
+    assert verdict.shares["duplicates"] == pytest.approx(0.2, abs=0.1)
+    assert verdict.shares["connections"] == pytest.approx(0.3, abs=0.15)
+    assert verdict.shares["amid"] == pytest.approx(0.3, abs=0.15)
 
 
 def test_as_many_as_are_kept_are_all_kept(few):
@@ -260,7 +274,7 @@ def test_of_single_records_only_duplicates_are_judged(day):
     assert verdict.refused is None and list(verdict.shares) == ["duplicates"]
     slow = {*zip(train.extra["size"], train.extra["kind"], strict=True)}
     there = [one in slow for one in zip(test.extra["size"], test.extra["kind"], strict=True)]
-    assert verdict.clean.tolist() == [not t for t in there] and 20 <= sum(there) < 100
+    assert verdict.clean.tolist() == [not t for t in there] and 20 <= sum(there) < 200
     assert len(verdict.flags) == 2 and "only duplicates can be judged" in verdict.flags[1]
     assert "learnt from" in judge(Fingerprint.of(train), train).refused
 

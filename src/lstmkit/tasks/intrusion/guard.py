@@ -147,9 +147,9 @@ def judge(train: Fingerprint, test: Flows) -> Verdict:
     connection, host = (_there(train, kind, hashes) for kind in ("connections", "hosts"))
     clean &= ~connection[1]
     time = test["time"]
-    amid = (time > train.first) & (time < train.last) & ~duplicate[1]
-    shares["connections"] = _share(connection[0], connection[1] & ~duplicate[1])
-    shares["amid"] = _share(host[0], host[1] & amid)
+    inside = (time > train.first) & (time < train.last)
+    shares["connections"] = _besides(duplicate, *connection)
+    shares["amid"] = _besides(duplicate, host[0], host[1] & inside)
     refused = _learnt(shares)
     if refused is None and shares["amid"] >= INTERLEAVED:
         refused = (
@@ -167,6 +167,14 @@ def _share(judged: Array, there: Array) -> float:
     return float((there & judged).sum() / max(judged.sum(), 1))
 
 
+def _besides(duplicate: tuple[Array, Array], judged: Array, there: Array) -> float:
+    """The share of flows that are there and no duplicates. Duplicates are there too: where only a
+    sample of the flows is known, their share is subtracted."""
+    if duplicate[0].all():
+        return _share(judged, there & ~duplicate[1])
+    return max(_share(judged, there) - _share(*duplicate), 0.0)
+
+
 def _learnt(shares: Mapping[str, float]) -> str | None:
     if shares["duplicates"] < LEARNT:
         return None
@@ -179,9 +187,15 @@ def _flags(shares: Mapping[str, float], *more: str) -> tuple[str, ...]:
         "connections": "belong to connections that the training has seen",
         "amid": "are of the training's hosts and lie between its flows in time",
     }
-    found = [f"LEAK: {100 * shares[kind]:.2g} % of the flows {text}"
+    found = [f"LEAK: {_percent(shares[kind])} % of the flows {text}"
              for kind, text in words.items() if shares.get(kind, 0) > 0]  # fmt: skip
     return (*found, *more)
+
+
+def _percent(share: float) -> str:
+    return np.format_float_positional(
+        100 * share, precision=2, unique=False, fractional=False, trim="-"
+    )
 
 
 def leaks(features: Mapping[str, Array], attack: Array) -> list[str]:

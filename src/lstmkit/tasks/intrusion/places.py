@@ -60,10 +60,9 @@ class Home:
             parsed = ipaddress.ip_address(address)
         except ValueError:
             return 0
-        if parsed.is_multicast or parsed.is_unspecified or address == "255.255.255.255":
+        parsed = getattr(parsed, "ipv4_mapped", None) or parsed
+        if parsed.is_multicast or parsed.is_unspecified or str(parsed) == "255.255.255.255":
             return 3
-        mapped = getattr(parsed, "ipv4_mapped", None)
-        parsed = mapped or parsed
         return 1 if any(parsed in n for n in self._networks if n.version == parsed.version) else 2
 
     def directions(self, src: np.ndarray, dst: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 
 from lstmkit.readers.flows import Flows
 from lstmkit.tasks.intrusion.features import EXPECTED_WORDS, WORDS
-from lstmkit.tasks.intrusion.watch import Judged
+from lstmkit.tasks.intrusion.watch import MEASURES, Judged
 
 STRANGE = -1.5  # log10 of a chance below which it is said
 LIKELY = 0.3  # chance of a word from which on it is named as the expected one
@@ -64,7 +64,21 @@ def of(
         share = float(attack[classes.index(named)])
         if share > WORTH:
             found.append(f"looks like {named}: {percent(share)}")
-    return (found + _unexpected(judged, k))[:MOST]
+    found += _unexpected(judged, k)
+    return found[:MOST] or [_measured(judged, k, classes)]
+
+
+def _measured(judged: Judged, k: int, classes: Sequence[str]) -> str:
+    """What is left to say: which measure it was, and how rare that is."""
+    rarity = f"one normal flow in {10 ** min(float(judged.score[k]), 15):,.0f} scores as high"
+    each = judged.each[k]
+    name = MEASURES[int(each.argmax())] if len(each) > 1 else MEASURES[0]
+    if name == "surprise":
+        return f"its sizes or its timing were not expected; {rarity}"
+    if name == "lasting":
+        return f"the host's last flows together were not expected; {rarity}"
+    best = 1 + int(judged.classes[k][1:].argmax())
+    return f"most like {classes[best]} of all attacks; {rarity}"
 
 
 def _unexpected(judged: Judged, k: int) -> list[str]:
@@ -94,14 +108,14 @@ def done(past: Sequence[Past]) -> list[str]:
     if not past:
         return []
     found = []
-    last, span = past[-1], max(past[-1].time - past[0].time, 0.0)
+    last = past[-1]
     same = [p for p in past if p.dst == last.dst]
     ports = {p.dport for p in same}
     peers = {p.dst for p in past}
     if len(ports) >= MANY:
-        found.append(f"{len(ports)} ports of {last.dst} in {lasting(same[-1].time - same[0].time)}")
+        found.append(f"{len(ports)} ports of {last.dst} in {lasting(_span(same))}")
     if len(peers) >= MANY:
-        found.append(f"{len(peers)} destinations in {lasting(span)}")
+        found.append(f"{len(peers)} destinations in {lasting(_span(past))}")
     void = sum(p.state in UNANSWERED for p in past)
     if void >= MANY and void >= len(past) / 2:
         found.append(f"{void} of its last {len(past)} flows unanswered or refused")
@@ -122,7 +136,13 @@ def _again(same: Sequence[Past]) -> list[str]:
         return [
             f"{len(same)} times {where}, every {lasting(middle)} (± {percent(spread / middle)})"
         ]
-    return [f"{len(same)} times {where} in {lasting(last.time - same[0].time)}"]
+    return [f"{len(same)} times {where} in {lasting(_span(same))}"]
+
+
+def _span(past: Sequence[Past]) -> float:
+    """Seconds from the first to the last; flows that began earlier may arrive later."""
+    times = [p.time for p in past]
+    return max(times) - min(times)
 
 
 def _sent(same: Sequence[Past]) -> list[str]:
@@ -143,17 +163,22 @@ def lasting(seconds: float) -> str:
     """A length of time in words."""
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= 2 * size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:.3g} s"
+            return f"{_short(seconds / size)} {unit}"
+    return f"{_short(seconds)} s"
 
 
 def percent(share: float) -> str:
     """A share in percent, never rounded up to all of it."""
-    return f"{min(100 * share, 99.9):.3g} %"
+    return f"{_short(min(100 * share, 99.9))} %"
 
 
 def _bytes(number: float) -> str:
-    for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+    for size, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if number >= size:
-            return f"{number / size:.3g} {unit}"
+            return f"{_short(number / size)} {unit}"
     return f"{number:.0f} B"
+
+
+def _short(number: float) -> str:
+    """Three digits that count, and no exponent; nothing below a thousandth."""
+    return f"{float(f'{number:.3g}'):,.12g}" if abs(number) >= 1e-3 else "0"

@@ -8,10 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
 Alert = Mapping[str, Any]
+_WHOLE = re.compile(r"[0-9]{1,16}")
 
 ORDER = ("id", "time", "host", "state", "score", "severity", "class", "reasons", "record", "source",
          "flow", "earlier", "flows", "begun", "told")  # fmt: skip
@@ -28,13 +30,15 @@ CATEGORIES = {
 OTHER = "Misc activity"
 FIRST_SID = 9_100_000  # of ours; the rest of it is a hash of the class
 MOST_IDS = 2**53  # JSON's numbers are exact below
+APPS = {"": "unknown", "ssl": "tls", "dce_rpc": "dcerpc", "krb": "krb5", "krb_tcp": "krb5",
+        "postgresql": "pgsql", "bittorrent": "bittorrent-dht"}  # fmt: skip
 
 
 def json_line(alert: Alert) -> str:
     """One object on a line, its keys in a fixed order; numbers that are not finite are null."""
     known = {name: alert[name] for name in ORDER if name in alert}
     rest = {name: value for name, value in alert.items() if name not in known}
-    return json.dumps(_plain({**known, **rest}), ensure_ascii=False, allow_nan=False)
+    return _line({**known, **rest})
 
 
 def parsed(line: str) -> dict[str, Any]:
@@ -52,10 +56,9 @@ def eve_line(alert: Alert) -> str:
         "flow_id": _flow_id(alert),
         "event_type": "alert",
         "src_ip": flow["src"],
-        "src_port": max(int(flow["sport"]), 0),
         "dest_ip": flow["dst"],
-        "dest_port": max(int(flow["dport"]), 0),
         "proto": str(flow["proto"]).upper(),
+        **_ends(flow),
         "app_proto": _app(str(flow.get("service", ""))),
         "alert": {
             "action": "allowed",
@@ -77,7 +80,7 @@ def eve_line(alert: Alert) -> str:
     ours = ("id", "told", "state", "score", "class", "reasons", "record", "source", "earlier",
             "flows", "begun")  # fmt: skip
     event["lstmkit"] = {name: alert[name] for name in ours if name in alert}
-    return json.dumps(_plain(event), ensure_ascii=False, allow_nan=False)
+    return _line(event)
 
 
 def table_row(alert: Alert) -> dict[str, Any]:
@@ -85,7 +88,26 @@ def table_row(alert: Alert) -> dict[str, Any]:
     flow = alert["flow"]
     row = {name: alert[name] for name in TABLE if name in alert}
     row["reasons"] = "; ".join(alert["reasons"])
-    return row | {name: flow[name] for name in ("src", "sport", "dst", "dport", "proto")}
+    row |= {name: flow[name] for name in ("src", "sport", "dst", "dport", "proto")}
+    return {k: _utf8(v) if isinstance(v, str) else v for k, v in row.items()}
+
+
+def _line(found: Mapping[str, Any]) -> str:
+    return _utf8(json.dumps(_plain(found), ensure_ascii=False, allow_nan=False))
+
+
+def _utf8(text: str) -> str:
+    """Halves of surrogate pairs, which a log may hold and UTF-8 cannot, as JSON escapes them."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _ends(flow: Mapping[str, Any]) -> dict[str, int]:
+    """Ports; of ICMP type and code."""
+    icmp = flow["proto"] == "icmp"
+    names = ("icmp_type", "icmp_code") if icmp else ("src_port", "dest_port")
+    return {
+        name: max(int(flow[end]), 0) for name, end in zip(names, ("sport", "dport"), strict=True)
+    }
 
 
 def _stamp(time: str) -> str:
@@ -95,18 +117,19 @@ def _stamp(time: str) -> str:
 
 def _flow_id(alert: Alert) -> int:
     record = str(alert["record"])
-    if alert["source"] == "eve" and record.isdigit():
+    if alert["source"] == "eve" and _WHOLE.fullmatch(record) and int(record) < MOST_IDS:
         return int(record)
     flow = alert["flow"]
     return _hash(repr([record, *(flow[k] for k in ("src", "sport", "dst", "dport", "proto"))]))
 
 
 def _hash(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") % MOST_IDS
+    digest = hashlib.blake2b(_utf8(text).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % MOST_IDS
 
 
 def _app(service: str) -> str:
-    return {"ssl": "tls", "": "unknown"}.get(service, service)
+    return APPS.get(service, service)
 
 
 def _count(number: Any) -> int:

@@ -30,6 +30,7 @@ SEVERITIES = ("low", "medium", "high", "critical")
 ADDRESSES, PORTS, WORDS = ("host", "src", "dst"), ("sport", "dport"), ("proto", "service", "class")
 FIELDS = (*ADDRESSES, *PORTS, *WORDS, "severity", "until")
 MOST_RULES = 10_000
+LONGEST = 1 << 22  # characters of a file of rules
 
 Alert = Mapping[str, Any]
 Test = Callable[[Alert], bool]
@@ -53,12 +54,8 @@ class Suppressions:
         Raises:
             UserError: it cannot be read, or a line is no rule.
         """
-        try:
-            lines = Path(path).read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path} cannot be read", got=str(error)[:80]) from error
         rules = {}
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(_text(path).split("\n"), 1):
             conditions = line.partition("#")[0].split()
             if conditions:
                 rules[number] = [_condition(text, f"{path}:{number}") for text in conditions]
@@ -76,6 +73,17 @@ class Suppressions:
         return None
 
 
+def _text(path: str | os.PathLike[str]) -> str:
+    try:
+        with Path(path).open(encoding="utf-8-sig") as file:
+            found = file.read(LONGEST + 1)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read", got=str(error)[:80]) from error
+    if len(found) > LONGEST:
+        raise UserError(f"{path} is too long", expected=f"at most {LONGEST:,} characters")
+    return found
+
+
 def _condition(text: str, where: str) -> Test:
     name, equals, value = text.partition("=")
     if name not in FIELDS or not equals or not value:
@@ -86,6 +94,8 @@ def _condition(text: str, where: str) -> Test:
         return _port(name, value, where)
     if name in WORDS:
         words = {w.replace("_", " ").lower() for w in value.split(",")}
+        if "" in words:
+            raise _wrong(where, text, "a word, or several with commas between")
         return lambda alert: str(_of(alert, name)).replace("_", " ").lower() in words
     if name == "severity":
         return _severity(value, where)
@@ -104,19 +114,21 @@ def _address(name: str, value: str, where: str) -> Test:
 
     def test(alert: Alert) -> bool:
         try:
-            return ipaddress.ip_address(_of(alert, name)) in network
+            found = ipaddress.ip_address(_of(alert, name))
         except ValueError:
             return False
+        mapped = getattr(found, "ipv4_mapped", None)
+        return found in network or (mapped is not None and mapped in network)
 
     return test
 
 
 def _port(name: str, value: str, where: str) -> Test:
     low, dash, high = value.partition("-")
-    try:
-        first, last = int(low), int(high) if dash else int(low)
-    except ValueError:
-        first, last = -1, -1
+    ends = (low, high if dash else low)
+    if not all(end.isascii() and end.isdigit() and len(end) <= 5 for end in ends):
+        ends = ("-1", "-1")
+    first, last = map(int, ends)
     if not 0 <= first <= last <= 65535:
         raise _wrong(where, value, "a port, or a range such as 1000-2000")
     return lambda alert: first <= int(_of(alert, name)) <= last
@@ -134,7 +146,7 @@ def _until(value: str, where: str) -> Test:
         last = date.fromisoformat(value).isoformat()
     except ValueError:
         raise _wrong(where, value, "a date such as 2026-12-01") from None
-    return lambda alert: str(alert["time"])[:10] <= last
+    return lambda alert: "" < str(alert["time"])[:10] <= last
 
 
 def _wrong(where: str, got: str, expected: str) -> UserError:
