@@ -119,6 +119,19 @@ def test_predict_writes_alerts_scores_and_a_page(lstmkit, model, log, tmp_path):
     assert "Cscan2x" in (tmp_path / "a.html").read_text()
 
 
+def test_predict_writes_lines_of_json_and_events(lstmkit, model, log, tmp_path):
+    found = lstmkit("predict", model, log, "-o", tmp_path / "a.jsonl", "--alerts-as", "json")
+    assert found.exit_code == 0, found.output
+    text = (tmp_path / "a.jsonl").read_text()
+    assert text == lstmkit("stream", model, log, "--quiet").stdout
+    told = alerts(text)
+    assert {"10.0.1.2", "10.0.1.3", "10.0.1.5"} <= {a["host"] for a in told}
+    events = lstmkit("predict", model, log, "--alerts-as", "eve", "--quiet").stdout
+    assert [e["event_type"] for e in alerts(events)] == ["alert"] * len(told)
+    wrong = lstmkit("predict", model, log, "-o", tmp_path / "a.csv", "--alerts-as", "json")
+    assert wrong.exit_code == 2 and ".jsonl" in wrong.stderr
+
+
 def test_evaluate_says_how_good_it_is(lstmkit, model, log):
     found = lstmkit("evaluate", model, log, "--json")
     assert found.exit_code == 0, found.output

@@ -11,6 +11,7 @@ from lstmkit.errors import UserError
 
 STREAM = "-"
 TABLES = (".csv", ".csv.gz", ".parquet")
+LINES = (".json", ".jsonl")
 PICTURES = (".png", ".svg", ".pdf", ".jpg")
 PAGE = ".html"
 GLOB = frozenset("*?[")

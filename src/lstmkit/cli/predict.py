@@ -17,6 +17,7 @@ from lstmkit.cli.console import Console, shared
 from lstmkit.errors import UserError
 
 ALERTED = 3  # exit code
+LINES = ("json", "eve")  # values of --alerts-as
 
 
 @click.command(cls=asking(ANSWERING))
@@ -27,7 +28,8 @@ ALERTED = 3  # exit code
     "--output",
     default=checks.STREAM,
     metavar="FILE",
-    help="A .csv or .parquet file; - is standard output, the default.",
+    help="A .csv or .parquet file, of lines a .json or .jsonl file; - is standard output, the "
+    "default.",
 )
 @click.option(
     "--plot", metavar="FILE", help="Also draw the answers: a .png, .svg, .pdf, or .html page."
@@ -49,7 +51,8 @@ def predict(
     checks.readable(model)
     source = checks.inputs(data)
     if output != checks.STREAM:
-        checks.output(output, [model, *data], checks.TABLES)
+        lines = options.get("alerts_as") in LINES
+        checks.output(output, [model, *data], checks.LINES if lines else checks.TABLES)
     if plot:
         checks.output(plot, [model, *data], (*checks.PICTURES, checks.PAGE))
     from lstmkit.tasks.estimator import load
@@ -82,7 +85,9 @@ def answer(
         if plot:  # first: what is predicted may move a state on
             estimator.write_plot(data, plot, **options)
         frame = estimator.predict(data, **options)
-    if as_json and output == checks.STREAM:
+    if isinstance(frame, list):
+        write_lines(frame, output)
+    elif as_json and output == checks.STREAM:
         console.json({"columns": frame.columns, "rows": [list(row) for row in frame.rows()]})
     else:
         write_table(frame, output)
@@ -91,6 +96,18 @@ def answer(
             console.json({"output": output, "rows": len(frame), "plot": plot})
         console.say(f"{len(frame)} rows in {output}" + (f", drawn in {plot}" if plot else ""))
     return frame
+
+
+def write_lines(lines: list[str], output: str) -> None:
+    """Alerts as lines of JSON or EVE, whole or not at all."""
+    from lstmkit.modelfile import atomic_write
+
+    text = "".join(line + "\n" for line in lines)
+    if output == checks.STREAM:
+        sys.stdout.write(text)
+        return
+    with atomic_write(Path(output)) as file:
+        file.write(text.encode())
 
 
 @contextmanager

@@ -4,14 +4,15 @@ const FIRST = 300; // alerts in the list before "more" is asked for
 let shown = meta.alerts, most = FIRST, chosen = null, under = null;
 
 const stamp = (text) => text ? text.replace("T", " ").slice(0, 19) : "";
-const place = (f) => `${f.src}${f.sport >= 0 ? ":" + f.sport : ""} → ${f.dst}${f.dport >= 0 ? ":" + f.dport : ""} ${f.proto}`;
+const ended = (address, port) => port < 0 ? address : address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
+const place = (f) => `${ended(f.src, f.sport)} → ${ended(f.dst, f.dport)} ${f.proto}`;
 const text = (a) => [a.host, a.class, a.severity, a.record, a.time, place(a.flow), ...a.reasons].join(" ").toLowerCase();
 for (const a of meta.alerts) { a.at = Date.parse(a.time); a.text = text(a); }
 
 const ORDERS = {
   worst: (a, b) => grade(b) - grade(a) || b.score - a.score,
-  newest: (a, b) => b.at - a.at,
-  oldest: (a, b) => a.at - b.at,
+  newest: (a, b) => (b.at || 0) - (a.at || 0),
+  oldest: (a, b) => (a.at || 0) - (b.at || 0),
   host: (a, b) => collator.compare(a.host, b.host) || b.score - a.score,
 };
 
@@ -27,7 +28,7 @@ function arrange() {
 
 function list() {
   at("alerts").replaceChildren(...shown.slice(0, most).map(entry));
-  at("count").textContent = shown.length === meta.alerts.length ? `${shown.length}` : `${shown.length} of ${meta.alerts.length}`;
+  at("count").textContent = `${shown.length === meta.alerts.length ? "" : shown.length + " of "}${meta.alerts.length} alert${meta.alerts.length === 1 ? "" : "s"}`;
   at("none").hidden = shown.length > 0;
   at("more").hidden = shown.length <= most;
   mark();
@@ -51,8 +52,11 @@ function mark() {
   }
 }
 
+const ENDS = ["src", "sport", "dst", "dport", "proto", "service", "state"];
+
 function cells(flow) {
-  const named = Object.entries(flow).filter(([name, value]) => value !== null && value !== "" && !["time", "record"].includes(name));
+  const names = [...new Set([...ENDS, ...Object.keys(flow)])].filter((name) => !["time", "record"].includes(name));
+  const named = names.map((name) => [name, flow[name]]).filter(([, value]) => value !== undefined && value !== null && value !== "");
   return named.map(([name, value]) => made("div", {}, made("dt", { textContent: name.replaceAll("_", " ") }), made("dd", { textContent: typeof value === "number" ? short(value) : value })));
 }
 
@@ -62,14 +66,15 @@ function choose(a) {
   mark();
   if (!a) return;
   at("name").textContent = `${a.class} from ${a.host}`;
-  at("when").textContent = `${stamp(a.time)} · ${a.severity}, score ${a.score.toFixed(2)} · ${a.flows} alarming flow${a.flows === 1 ? "" : "s"} since ${stamp(a.begun)}`;
+  const since = a.begun ? ` since ${stamp(a.begun)}` : "";
+  at("when").textContent = [stamp(a.time), `${a.severity}, score ${a.score.toFixed(2)}`, `${a.flows} alarming flow${a.flows === 1 ? "" : "s"}${since}`].filter(Boolean).join(" · ");
   at("reasons").replaceChildren(...a.reasons.map((r) => made("li", { textContent: r })));
   at("flow").replaceChildren(...cells(a.flow));
   const highest = Math.max(a.score, ...a.earlier.map((e) => e.score), 1e-9);
   at("earlier-head").hidden = at("earlier").hidden = !a.earlier.length;
   at("earlier").replaceChildren(made("tr", {}, ...["time", "from", "to", "state", "score", "record"].map((h) => made("th", { textContent: h }))), ...a.earlier.map((e) => {
     const bar = made("i"); bar.style.width = `${Math.round(70 * e.score / highest)}px`;
-    return made("tr", {}, made("td", { textContent: stamp(e.time) }), made("td", { textContent: e.src }), made("td", { textContent: `${e.dst}${e.dport >= 0 ? ":" + e.dport : ""} ${e.proto}` }), made("td", { textContent: e.state }), made("td", { className: "score" }, bar, e.score.toFixed(1)), made("td", { textContent: e.record }));
+    return made("tr", {}, made("td", { textContent: stamp(e.time) }), made("td", { textContent: e.src }), made("td", { textContent: `${ended(e.dst, e.dport)} ${e.proto}` }), made("td", { textContent: e.state }), made("td", { className: "score" }, bar, e.score.toFixed(1)), made("td", { textContent: e.record }));
   }));
   at("records").textContent = [...a.earlier.map((e) => e.record), a.record].filter(Boolean).join(" ");
   draw();
@@ -108,7 +113,7 @@ function draw() {
   stroke(g, times.length, (k) => x(times[k]) + each / 2, (k) => y(meta.curves.top_score[k]), colour.top, 1.2);
   stroke(g, 2, (k) => k ? width - 8 : LEFT, () => y(meta.curves.threshold), colour.quiet, 1, [5, 4]);
   g.font = `12px ${FONT}`; g.fillStyle = colour.quiet; g.textAlign = "right"; g.textBaseline = "middle";
-  for (const v of ticks(0, high, 4)) g.fillText(short(v), LEFT - 7, y(v));
+  for (const v of ticks(0, high, 5)) g.fillText(short(v), LEFT - 7, y(v));
   axis(g, x, width, height);
   for (const a of [...shown].sort((p, q) => grade(p) - grade(q))) if (!Number.isNaN(a.at)) dot(g, x(a.at), y(a.score), a);
 }
@@ -118,7 +123,7 @@ function axis(g, x, width, height) {
   g.textAlign = "center"; g.textBaseline = "alphabetic"; g.fillStyle = colour.quiet;
   for (let t = Math.ceil(span[0] / (unit * 3.6e6)) * unit * 3.6e6; t <= span[1]; t += unit * 3.6e6) {
     const iso = new Date(t).toISOString(), where = x(t);
-    if (where > LEFT + 14 && where < width - 24) g.fillText(unit >= 24 ? iso.slice(5, 10) : iso.slice(11, 16), where, height - 5);
+    if (where > LEFT + 14 && where < width - 24) g.fillText(unit >= 24 || iso.slice(11, 16) === "00:00" ? iso.slice(5, 10) : iso.slice(11, 16), where, height - 5);
   }
 }
 
@@ -147,7 +152,10 @@ document.addEventListener("keydown", (event) => { if (event.key === "/" && docum
 at("controls").addEventListener("submit", (event) => event.preventDefault());
 for (const id of ["sort", "class", "search"]) at(id).addEventListener("input", arrange);
 at("more").addEventListener("click", () => { most += FIRST; list(); });
-at("copy").addEventListener("click", () => navigator.clipboard && navigator.clipboard.writeText(at("records").textContent));
+at("copy").addEventListener("click", () => {
+  getSelection().selectAllChildren(at("records")); // seen, and copied by hand where there is no clipboard
+  if (navigator.clipboard) navigator.clipboard.writeText(at("records").textContent).catch(() => {});
+});
 window.addEventListener("resize", draw);
 window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 for (const name of [...new Set(meta.alerts.map((a) => a.class))].sort()) at("class").append(made("option", { value: name, textContent: name }));

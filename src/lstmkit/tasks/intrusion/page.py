@@ -45,7 +45,12 @@ def render(alerts: Alerts, summary: Mapping[str, Any], curves: Mapping[str, Any]
     meta = {
         "clock": "second",
         "alerts": [json.loads(json_line(alert)) for alert in shown],
-        "curves": {**curves, "time": time, "top_score": pages.numbers(curves["top_score"])},
+        "curves": {
+            **curves,
+            "time": time,
+            "top_score": pages.numbers(curves["top_score"]),
+            "threshold": pages.numbers([curves["threshold"]])[0],
+        },
         "end": end,
     }
     parts = {
@@ -70,23 +75,23 @@ def said(alerts: Alerts, shown: int, summary: Mapping[str, Any]) -> str:
     if not alerts:
         return "No alert: no flow reached the level."
     names = [alert["severity"] for alert in alerts]
-    parts = [f"{names.count(s)} {s}" for s in reversed(SEVERITIES) if s in names]
+    parts = [f"{names.count(s):,} {s}" for s in reversed(SEVERITIES) if s in names]
     hosts = len({alert["host"] for alert in alerts})
-    text = f"{len(alerts)} alert{'s' * (len(alerts) > 1)} of {hosts} host{'s' * (hosts > 1)}: "
+    text = f"{len(alerts):,} alert{'s' * (len(alerts) > 1)} of {hosts:,} host{'s' * (hosts > 1)}: "
     text += ", ".join(parts) + "."
     if summary.get("suppressed"):
         text += f" {summary['suppressed']:,} more were suppressed by rule."
-    return text + (f" The worst {shown} are listed." if shown < len(alerts) else "")
+    return text + (f" The worst {shown:,} are listed." if shown < len(alerts) else "")
 
 
 def _facts(summary: Mapping[str, Any]) -> str:
+    begin, end = (str(summary[name])[:19].replace("T", " ") for name in ("from", "to"))
     found = [
         ("flows", f"{summary['flows']:,}"),
         ("hosts", f"{summary['hosts']:,}"),
         ("source", str(summary["source"])),
-        ("from", f"{summary['from'][:19].replace('T', ' ')} to "
-                 f"{summary['to'][:19].replace('T', ' ')} UTC"),
+        *([("from", f"{begin} to {end} UTC")] if begin else []),
         ("level", f"{summary['threshold']:.2f}"),
-    ]  # fmt: skip
+    ]
     cells = (f"<div><dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd></div>" for k, v in found)
     return "".join(cells)
