@@ -50,6 +50,36 @@ def test_figures_of_anomaly_detection_are_those_of_the_results():
         assert f"{said} {found[name]['scores']['vus_pr']:.3f}" in row
 
 
+def test_figures_of_intrusion_detection_are_those_of_the_results():
+    def results(name: str) -> dict:
+        path = ROOT / "benchmarks" / "results" / f"intrusion_{name}.json"
+        found: dict = json.loads(path.read_text())
+        return found
+
+    injected = results("injected")
+    row = next(line for line in README.splitlines() if line.startswith("| Intrusion detection"))
+    assert f"flows of {injected['test']['hosts']:,} hosts" in row
+    attacks = ("beacon", "slow scan", "exfiltration")
+    for name, said in (
+        ("lstmkit", "{} of 9 found"),
+        ("lstmkit, no memory", "{} without memory"),
+        ("isolation forest, with context", "{} by isolation forest"),
+    ):
+        rows = [one for a in attacks for one in injected["models"][name][a]]
+        assert said.format(sum(one["found_at_5"] for one in rows)) in row
+    days = results("zeek")["settings"]["unsupervised, home known"]
+    share = 100 * days["lstmkit"]["mean"]["recall_host_at_1"]
+    assert f"alert a day {share:.0f} % of the attacking hosts" in README
+    figures = [days[n]["mean"]["auc_pr_flow"] for n in ("lstmkit", "lstmkit, no memory")]
+    assert "(AUC-PR {:.3f}, without it {:.3f}".format(*figures) in README
+    kdd = results("nslkdd")["models"]["lstmkit"]["mean"]
+    said = " and ".join(f"{100 * kdd[t]['accuracy']:.1f}" for t in ("KDDTest+", "KDDTest-21"))
+    assert f"{said} % on KDDTest+" in README
+    speed = results("speed")
+    assert f"{speed['conn.log']['flows_per_second']['median']:,} flows a second" in README
+    assert f"{speed['a million hosts']['peak_megabytes']:,} MB" in README
+
+
 def minutes(model: dict[str, float]) -> float:
     return sum(model[f"{what}_seconds"] for what in ("import", "fit", "predict")) / 60
 

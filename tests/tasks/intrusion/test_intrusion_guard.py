@@ -70,6 +70,11 @@ def test_the_day_after_is_not_refused_nor_flagged(learnt):
     assert verdict.refused is None and verdict.flags == () and verdict.clean.all()
 
 
+def test_the_day_before_is_not_either(learnt):
+    verdict = judge(learnt, office.day(4, start=office.START - 86_400))
+    assert verdict.refused is None and verdict.flags == () and verdict.clean.all()
+
+
 def test_other_hosts_at_the_same_time_are_another_network(day):
     train, test = day.take(day["src"] <= "10.0.1.4"), day.take(day["src"] > "10.0.1.4")
     assert judge(Fingerprint.of(train), test).refused is None
@@ -156,6 +161,15 @@ def test_another_label_or_name_does_not_make_a_flow_new(day, learnt, name):
 def test_anything_else_does(day, learnt, name):
     values = ["x"] * len(day) if day[name].dtype == object else day[name] + 1
     assert judge(learnt, renamed(day, **{name: values})).shares["duplicates"] == 0
+
+
+@pytest.mark.parametrize("name", ["src", "sport", "dst", "dport", "proto", "time", "state"])
+def test_a_connection_is_both_ends_the_protocol_and_the_second(day, learnt, name):
+    values = ["x"] * len(day) if day[name].dtype == object else day[name] + 1
+    other = renamed(day, **{name: values, "duration": np.ones(len(day))})
+    verdict = judge(learnt, other)
+    assert bool(verdict.clean.all()) is (name != "state")
+    assert verdict.shares["connections"] == (name == "state")
 
 
 def test_what_only_a_source_has_counts_too(day, learnt):
@@ -311,6 +325,14 @@ def test_a_feature_that_names_the_label_is_told(leak):
     values = leak(attack, noise)
     told = guard.leaks({"noise": noise, "ttl": values}, attack)
     assert len(told) == 1 and told[0].startswith("LEAK: ttl alone tells attacks from benign flows")
+
+
+def test_a_limit_that_many_flows_stand_on_is_a_limit():
+    attack = planted()[0]
+    rng = np.random.default_rng(2)
+    benign = np.where(rng.random(len(attack)) < 0.8, 100, rng.integers(0, 100, len(attack)))
+    values = np.where(attack, rng.integers(101, 300, len(attack)), benign)
+    assert len(guard.leaks({"size": values, "backwards": -values}, attack)) == 2
 
 
 def test_honest_features_are_not():

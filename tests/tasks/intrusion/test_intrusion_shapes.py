@@ -260,6 +260,21 @@ def test_attacks_begin_while_the_host_is_busy_and_go_where_they_go(normal, cast)
     assert 0.02 < np.mean(known["outside"]) < 0.25 and 0.35 < np.mean(known["other"]) < 0.65
 
 
+def test_what_leaves_the_house_goes_outside(normal, cast):
+    base = normal.take(normal["src"] == "10.0.1.2")
+    home, inside = places.Home([office.HOME]), [f"10.9.0.{k}" for k in range(9)]
+    gone = {name: 0 for name in shapes.SHAPES}
+    for seed in range(200):
+        other = cast._replace(peers=inside)
+        found, classes = shapes.episode(np.random.default_rng(seed), base, other)
+        name = shapes.CLASSES[classes.max() - 1]
+        if name in shapes.OUTSIDE:
+            assert {home.place(a) for a in found["dst"][classes > 0]} == {2}
+        elif name in gone:
+            gone[name] += found["dst"][classes > 0][0] in inside
+    assert min(n for name, n in gone.items() if name not in (*shapes.OUTSIDE, "sweep")) > 3
+
+
 def test_an_attack_may_stand_alone(normal, cast):
     none = normal.take(slice(0, 0))
     strangers, classes_seen = 0, set()
@@ -324,6 +339,11 @@ def test_varied_flows_keep_their_order_and_their_host(normal):
         kept.append(len(found) / len(base))
     assert min(kept) < 0.6 and max(kept) == 1
     assert 0.4 <= min(rates) < 0.7 and 1.5 < max(rates) <= 2.5
+
+
+def test_something_is_always_left(normal):
+    for seed in range(60):
+        assert len(shapes.varied(np.random.default_rng(seed), normal.take(slice(0, 2))))
 
 
 def test_one_flow_or_none_is_not_varied(normal):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_HOSTS = 20
-LONGEST = 40  # characters of a host's name
+LONGEST = 40  # characters of a name
 
 Alerts = Sequence[Mapping[str, Any]]
 
@@ -39,7 +39,8 @@ def draw(alerts: Alerts, summary: Mapping[str, Any], curves: Mapping[str, Any]) 
     _lanes(lanes, alerts, hosts)
     if len(time):
         style.date_axis(lanes, time)
-        lanes.set_xlim(time[0], time[-1] + (time[-1] - time[0]) // max(len(time) - 1, 1))
+        each = (time[-1] - time[0]) // max(len(time) - 1, 1)
+        lanes.set_xlim(time[0], time[-1] + max(each, np.timedelta64(1, "s")))
     style.headline(figure, said(alerts, len(alerts), summary))
     shown = (
         f", the worst {len(hosts)} hosts" if len({a["host"] for a in alerts}) > MOST_HOSTS else ""
@@ -69,6 +70,11 @@ def _scores(axes: Axes, time: np.ndarray, curves: Mapping[str, Any]) -> None:
     axes.legend(loc="upper left", ncols=2)
 
 
+def _plain(text: str) -> str:
+    """The beginning of a text, whatever a log holds, in letters that can be drawn."""
+    return "".join(c if c.isprintable() else "?" for c in text[:LONGEST])
+
+
 def _lanes(axes: Axes, alerts: Alerts, hosts: Sequence[str]) -> None:
     """A lane a host, a dot an alert, the class of the worst one beside it."""
     lane = {host: k for k, host in enumerate(hosts)}
@@ -80,7 +86,8 @@ def _lanes(axes: Axes, alerts: Alerts, hosts: Sequence[str]) -> None:
     named: dict[str, str] = {}
     for a in worst_first(alerts):
         named.setdefault(str(a["host"]), str(a["class"]))
-    axes.set_yticks(range(len(hosts)), [f"{host[:LONGEST]}  {named[host]}" for host in hosts])
+    labels = [f"{_plain(host)}  {_plain(named[host])}" for host in hosts]
+    axes.set_yticks(range(len(hosts)), labels, parse_math=False)
     axes.set_ylim(len(hosts) - 0.4, -0.6)
     axes.grid(axis="y", color=style.RULE, linewidth=0.6)
     if hosts:

@@ -42,8 +42,7 @@ class Past(NamedTuple):
     def of(cls, found: Flows, k: int, score: float) -> Past:
         """The k-th flow."""
         c = found.columns
-        sent, received = (float(np.nan_to_num(c[name][k])) for name in SIZES)
-        time = float(np.nan_to_num(c["time"][k]))
+        time, sent, received = (_known(c[name][k]) for name in ("time", *SIZES))
         record, src, dst, proto, state = (str(c[name][k]) for name in NAMES)
         port, rounded = int(c["dport"][k]), round(score, 3)
         return cls(time, record, src, dst, port, proto, state, sent, received, rounded)
@@ -52,6 +51,12 @@ class Past(NamedTuple):
         """As an alert shows it."""
         shown = ("record", "src", "dst", "dport", "proto", "state", "score")
         return {"time": written(self.time), **{name: getattr(self, name) for name in shown}}
+
+
+def _known(number: Any) -> float:
+    """A number; 0 for NaN. numpy's own way takes ten times as long for one."""
+    found = float(number)
+    return found if found == found else 0.0
 
 
 def of(

@@ -116,6 +116,7 @@ class Watch:
         hosts = max(hosts, 4 * PIECE)
         self.context = Context(shape, hosts if shape.hosts else 1, states, own)
         self._columns = self._order()
+        self._plan = model.plan(model.program.entry("step"), {})
         if start:
             self.restore(start)
 
@@ -146,7 +147,8 @@ class Watch:
         if not self.shape.hosts:
             features = record_features(self.shape, found)
             states = np.zeros((len(found), self.model.state_size), np.float32)
-            return self._judged(self._run(features, slice(None), states), features, np.zeros(0))
+            said = self._run(features.numbers, features.words, states)
+            return self._judged(said, features, np.zeros(0))
         features = self.context.read(found)
         said = self._waves(features)
         surprise = self._surprise(said, features)
@@ -154,12 +156,11 @@ class Watch:
 
     # --- the program
 
-    def _run(self, features: Features, rows: slice | Array, states: Array) -> dict[str, Array]:
+    def _run(self, numbers: Array, words: Array, states: Array) -> dict[str, Array]:
         """One flow of each of some hosts; states (B, S) are changed."""
-        given = {"numbers": features.numbers[rows], "words": features.words[rows]}
-        plan = self.model.plan(self.model.program.entry("step"), given)
-        if plan is not None:
-            return plan.run(given, states)
+        given = {"numbers": numbers, "words": words}
+        if self._plan is not None:
+            return self._plan.run(given, states)
         out, new = self.model.program.run("step", given, self.model.slots(states))
         states[:] = self.model.flat(new, len(states))
         return out
@@ -168,19 +169,24 @@ class Watch:
         """All flows: the first of each host together, then the second of each, and so on."""
         hosts, pairs = self.context.hosts["state"], self.context.pairs["state"]
         found: dict[str, Array] = {}
-        for rows in waves(features.host):
-            host, pair = features.host[rows], features.pair[rows]
-            states = np.zeros((len(rows), self.model.state_size), np.float32)
+        turns = waves(features.host)
+        order = np.concatenate(turns) if turns else np.zeros(0, np.int64)
+        numbers, words, host, pair = (column[order] for column in features)
+        at = 0
+        for turn in turns:
+            now = slice(at, at := at + len(turn))
+            states = np.zeros((len(turn), self.model.state_size), np.float32)
             if self.memory:
-                states[:, self._columns] = np.concatenate([pairs[pair], hosts[host]], 1)
-            out = self._run(features, rows, states)
+                states[:, self._columns] = np.concatenate([pairs[pair[now]], hosts[host[now]]], 1)
+            out = self._run(numbers[now], words[now], states)
             mine = states[:, self._columns]
-            pairs[pair], hosts[host] = mine[:, : self.cut], mine[:, self.cut :]
+            pairs[pair[now]], hosts[host[now]] = mine[:, : self.cut], mine[:, self.cut :]
             for name, values in out.items():
                 if name not in found:
-                    found[name] = np.empty((len(features.host), values.shape[1]), np.float32)
-                found[name][rows] = values
-        return found
+                    found[name] = np.empty((len(order), values.shape[1]), np.float32)
+                found[name][now] = values
+        back = np.argsort(order, kind="stable")
+        return {name: values[back] for name, values in found.items()}
 
     # --- scores
 
