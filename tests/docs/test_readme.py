@@ -133,7 +133,7 @@ def test_example_of_anomalies_runs(capsys: pytest.CaptureFixture[str]):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["forecast", "anomaly"])
+@pytest.mark.parametrize("name", ["forecast", "anomaly", "intrusion"])
 def test_notebook_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     notebook = json.loads((ROOT / "examples" / f"{name}.ipynb").read_text())

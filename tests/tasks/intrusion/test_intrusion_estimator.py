@@ -252,6 +252,8 @@ def test_gates_can_be_watched(detector: IntrusionDetector) -> None:
     assert gates.shape[1:] == (2, 12)
     assert ((gates >= 0) & (gates <= 1)).all()
     assert "<table" in trace._repr_html_()
+    for host in (0, 1):
+        assert trace.plot(host).axes
 
 
 def test_inspection_finds_what_the_answer_rests_on(detector: IntrusionDetector) -> None:

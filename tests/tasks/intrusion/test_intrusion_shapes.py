@@ -263,7 +263,7 @@ def test_attacks_begin_while_the_host_is_busy_and_go_where_they_go(normal, cast)
 def test_what_leaves_the_house_goes_outside(normal, cast):
     base = normal.take(normal["src"] == "10.0.1.2")
     home, inside = places.Home([office.HOME]), [f"10.9.0.{k}" for k in range(9)]
-    gone = {name: 0 for name in shapes.SHAPES}
+    gone = dict.fromkeys(shapes.SHAPES, 0)
     for seed in range(200):
         other = cast._replace(peers=inside)
         found, classes = shapes.episode(np.random.default_rng(seed), base, other)

@@ -36,12 +36,12 @@ class DetectorTrace:
     layers: tuple[Mapping[str, np.ndarray], ...]
 
     def plot(self, series: int = 0, layer: int = 0, **options: Any) -> Any:
-        """A matplotlib figure of one host; options as `style.plot_gates`."""
+        """A matplotlib figure of one host, flow by flow, as their times are uneven and go back;
+        options as `style.plot_gates`."""
         from lstmkit.style import plot_gates
 
         fields = {name: values[:, series] for name, values in self.layers[layer].items()}
-        given = {"time": self.time[series], "series": self.series[series], **options}
-        return plot_gates(fields, **given)
+        return plot_gates(fields, **{"series": self.series[series], **options})
 
     def _repr_html_(self) -> str:
         from lstmkit.style import html_table
