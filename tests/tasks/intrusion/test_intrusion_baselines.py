@@ -75,7 +75,7 @@ def area(score: np.ndarray, attack: np.ndarray) -> float:
 @pytest.mark.parametrize("name", MADE)
 def test_baselines_have_one_shape_and_say_the_same_again(name, train, test, monkeypatch):
     monkeypatch.setattr(kitsune, "EPOCHS", 1)
-    train, test = train.take(slice(0, None, 3)), test.take(slice(0, None, 3))
+    train, test = train.take(slice(0, None, 6)), test.take(slice(0, None, 6))
     given = train["label"] != "benign" if "boosting" in name else None
     one, other = MADE[name](), MADE[name]()
     assert one.fit(train, given) is one
@@ -302,8 +302,29 @@ def test_an_autoencoder_learns_what_is_usual():
     assert coder.error(rows).shape == (2,) and coder.error(rows)[1] > 3 * coder.error(rows)[0]
 
 
+def test_the_last_autoencoder_learns_the_errors_of_the_others(train, monkeypatch):
+    seen: dict[int, list[tuple[np.ndarray, float]]] = defaultdict(list)
+
+    class Watched(kitsune._Autoencoder):
+        def learn(self, x: np.ndarray) -> float:
+            error = super().learn(x)
+            seen[id(self)].append((np.array(x), error))
+            return error
+
+    monkeypatch.setattr(kitsune, "_Autoencoder", Watched)
+    monkeypatch.setattr(kitsune, "EPOCHS", 2)
+    fitted = kitsune.Kitsune().fit(train.take(slice(0, 20)), None)
+    said = np.array([[error for _, error in seen[id(one)]] for one in fitted.small])
+    heard = np.array([x for x, _ in seen[id(fitted.last)]])
+    assert heard.shape == (40, len(fitted.small)) and heard.std() > 0
+    np.testing.assert_array_equal(heard, np.clip(said.T, 0, 1))
+    inside = np.concatenate([seen[id(one)][0][0] for one in fitted.small])
+    assert inside.min() >= 0 and inside.max() <= 1
+
+
 def test_the_last_word_is_of_the_errors(train, test, monkeypatch):
     monkeypatch.setattr(kitsune, "EPOCHS", 1)
+    test = test.take(slice(0, None, 5))
     fitted = kitsune.Kitsune(3).fit(train.take(slice(0, 60)), None)
     assert fitted.last.w.shape[0] == len(fitted.groups)
     other = kitsune.Kitsune(4).fit(train.take(slice(0, 60)), None)

@@ -30,6 +30,7 @@ def alert(host: str = "10.0.0.1", severity: str = "high", score: float = 5.0, mi
 
 def drawn(alerts: list[dict], curves: dict = CURVES) -> Any:
     figure = picture.draw(alerts, SUMMARY, curves)
+    figure.set_dpi(40)
     figure.canvas.draw()
     return figure
 
