@@ -113,6 +113,7 @@ def test_suspects_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         ((0.2, 0.4, 0.4), (5, 1, 1), "scan"),
         ((0.9, 0.08, 0.02), (1, 5, 1), "unusual"),
         ((0.2, 0.7, 0.1), (1, 5, 1), "scan"),
+        ((0.6, 0.3, 0.1), (3.2, 4, 1), "scan"),  # the score is by the attack: 3.2, not 4 - 1
     ],
 )
 def test_what_it_is_called(classes: tuple, each: tuple, expected: str) -> None:

@@ -19,7 +19,7 @@ from lstmkit.readers.flows import Flows
 from lstmkit.tasks.intrusion import reasons
 from lstmkit.tasks.intrusion.levels import GAP
 from lstmkit.tasks.intrusion.reasons import Past, written
-from lstmkit.tasks.intrusion.watch import MEASURES, Judged
+from lstmkit.tasks.intrusion.watch import HANDICAP, MEASURES, Judged
 
 SEVERITIES = ("low", "medium", "high", "critical")
 STEPS = (1.0, 2.0, 4.0)  # decades above the level at which an alert is graver
@@ -153,7 +153,7 @@ class Alerter:
         classes, each = judged.classes[k], judged.each[k]
         attack = classes[1:]
         best = int(attack.argmax())
-        by_surprise = len(each) > 1 and MEASURES[int(each.argmax())] != "attack"
+        by_surprise = len(each) > 1 and MEASURES[int((each - HANDICAP).argmax())] != "attack"
         unsure = attack[best] < SURE * attack.sum()
         if (by_surprise and classes[0] > SURE) or unsure:
             return self.rule.named

@@ -9,7 +9,7 @@ import numpy as np
 
 from lstmkit.readers.flows import Flows
 from lstmkit.tasks.intrusion.features import EXPECTED_WORDS, WORDS
-from lstmkit.tasks.intrusion.watch import MEASURES, Judged
+from lstmkit.tasks.intrusion.watch import HANDICAP, MEASURES, Judged
 
 STRANGE = -1.5  # log10 of a chance below which it is said
 LIKELY = 0.3  # chance of a word from which on it is named as the expected one
@@ -77,7 +77,7 @@ def _measured(judged: Judged, k: int, classes: Sequence[str]) -> str:
     """What is left to say: which measure it was, and how rare that is."""
     rarity = f"one normal flow in {10 ** min(float(judged.score[k]), 15):,.0f} scores as high"
     each = judged.each[k]
-    name = MEASURES[int(each.argmax())] if len(each) > 1 else MEASURES[0]
+    name = MEASURES[int((each - HANDICAP).argmax())] if len(each) > 1 else MEASURES[0]
     if name == "surprise":
         return f"its sizes or its timing were not expected; {rarity}"
     if name == "lasting":
