@@ -47,14 +47,21 @@ def words(
 
     `seed` is an int64 scalar array (or int). The result has the broadcast shape.
     """
-    c3 = purpose | direction << 3 | layer << 4
-    high = ((sample >> 32) & 0xFFFF) << 16
-    counter = ((unit >> 2) & LOW, step & LOW, sample & LOW, high | c3)
-    lanes = philox(counter, (seed & LOW, (seed >> 32) & LOW))
+    lanes = quads(seed, purpose, layer, direction, sample, step, unit >> 2)
     lane = unit & 3
     word = (lane == 0) * lanes[0] + (lane == 1) * lanes[1]
-    word = word + (lane == 2) * lanes[2] + (lane == 3) * lanes[3]
-    return word >> 8
+    return word + (lane == 2) * lanes[2] + (lane == 3) * lanes[3]
+
+
+def quads(
+    seed: Any, purpose: int, layer: int, direction: int, sample: Any, step: Any, quad: Any
+) -> tuple[Any, Any, Any, Any]:
+    """The words of units 4 * quad, ... 4 * quad + 3: all that one block of Philox gives."""
+    c3 = purpose | direction << 3 | layer << 4
+    high = ((sample >> 32) & 0xFFFF) << 16
+    counter = (quad & LOW, step & LOW, sample & LOW, high | c3)
+    c0, c1, c2, c3 = philox(counter, (seed & LOW, (seed >> 32) & LOW))
+    return c0 >> 8, c1 >> 8, c2 >> 8, c3 >> 8
 
 
 def dropped(probability: float, word: Any) -> Any:

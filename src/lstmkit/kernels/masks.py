@@ -28,9 +28,9 @@ def uniform_words(
     """24-bit words (steps, B, units) for `samples` (B,)."""
     device = samples.device
     step = torch.arange(steps, device=device)[:, None, None]
-    unit = torch.arange(units, device=device)
-    seed = seed.to(device)
-    return philox.words(seed, purpose, layer, int(reverse), samples[:, None], step, unit)
+    quad = torch.arange((units + 3) // 4, device=device)
+    given = (seed.to(device), purpose, layer, int(reverse), samples[:, None], step, quad)
+    return torch.stack(philox.quads(*given), -1).flatten(-2)[..., :units]
 
 
 def dropout_mask(
