@@ -2,6 +2,7 @@
 
 weights/NAME, best/NAME       the module's state now and at its best score
 average/NAME                  its average over the steps, where the plan asks for one
+memory/NAME                   what the batches and the loss carry from step to step
 optimizer/INDEX/NAME          the optimizer's tensors per parameter
 rng/cpu, rng/cuda             the states of torch's generators, uint8
 metadata "lstmkit_training"   what decides the run, history, cursor, what is no tensor
@@ -14,7 +15,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -32,6 +33,16 @@ FORMAT = 1
 Arrays = dict[str, np.ndarray]
 
 
+class Memory(Protocol):
+    """What is carried from step to step beside the weights, such as the state of a long text."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Copies of it, by name."""
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from such copies."""
+
+
 @dataclass
 class Run:
     """All that a run needs in order to go on."""
@@ -42,6 +53,7 @@ class Run:
     cursor: Cursor
     best: dict[str, Tensor]
     average: Average
+    memory: Memory | None = None
 
 
 def save(path: Path, run: Run, plan: TrainingPlan) -> None:
@@ -52,6 +64,7 @@ def save(path: Path, run: Run, plan: TrainingPlan) -> None:
     """
     tensors = _prefixed("weights", run.module.state_dict()) | _prefixed("best", run.best)
     tensors |= _prefixed("average", run.average.weights)
+    tensors |= _prefixed("memory", run.memory.state_dict() if run.memory else {})
     moments, rest = _flatten(run.optimizer.state_dict())
     tensors |= moments | _generators()
     arrays, bits = _to_numpy(tensors)
@@ -62,6 +75,7 @@ def save(path: Path, run: Run, plan: TrainingPlan) -> None:
         "cursor": asdict(run.cursor),
         "optimizer": rest,
         "bfloat16": bits,
+        "averaging": run.average.began,
     }
     if launch():
         facts["launch"] = launch()
@@ -115,7 +129,9 @@ def _restore(run: Run, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) 
     run.cursor = Cursor(**facts["cursor"])
     run.best = _under("best", tensors)
     run.module.load_state_dict(_under("weights", tensors))
-    run.average.restore(_under("average", tensors))
+    run.average.restore(_under("average", tensors), facts.get("averaging"))
+    if run.memory is not None:
+        run.memory.load_state_dict(_under("memory", tensors))
     run.optimizer.load_state_dict(_unflatten(tensors, facts["optimizer"]))
     torch.set_rng_state(tensors["rng/cpu"])
     if "rng/cuda" in tensors and torch.cuda.is_available():

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW
+from torch.optim import SGD, AdamW, Optimizer
 
 from lstmkit.errors import Interrupted, UserError, require
 from lstmkit.training import checkpoint
@@ -47,6 +47,8 @@ def fit(
     validate: Validate | None = None,
     callbacks: Sequence[Any] = (),
     description: str = "",
+    memory: checkpoint.Memory | None = None,
+    share_of_rate: Callable[[Any], float] | None = None,
 ) -> History:
     """Train `module` in place; at return it holds the best weights, or the last without `validate`.
 
@@ -72,6 +74,8 @@ def fit(
             on_step(step, total, loss), on_epoch(epoch, train_loss, score, best, eta_seconds),
             on_end(history); on_end is also called where training fails.
         description: what is trained, for the display.
+        memory: what batches and loss carry from step to step; it is a part of the checkpoint.
+        share_of_rate: by how much of the learning rate to go for a batch, 1 where left out.
 
     Raises:
         UserError: the loss stays non-finite, a checkpoint does not fit or cannot be written, an
@@ -79,8 +83,9 @@ def fit(
         Interrupted: Ctrl-C, after the checkpoint was written (KeyboardInterrupt without one).
         MissingExtra: Lightning is not installed, or TensorBoard where `plan.log_dir` asks for it.
     """
-    if plan.patience is not None and validate is None:
-        raise UserError("patience needs a score to wait for", hint="give validate=, or no patience")
+    waiting = next((n for n in ("patience", "trigger") if getattr(plan, n) is not None), None)
+    if waiting and validate is None:
+        raise UserError(f"{waiting} needs a score to wait for", hint=f"validate=, or no {waiting}")
     began = time.perf_counter()
     device = choose_device(plan.device)
     fabric_class = require("lightning.fabric", "train").Fabric
@@ -91,17 +96,20 @@ def fit(
     with own_process(seed, plan.threads, device), left_as_found(module), StopRequest() as stop:
         fabric = fabric_class(**options)
         loop = Loop(fabric, module, batches, loss, plan, validate, [*callbacks, *logs], stop, began)
+        loop.state.memory, loop.share_of_rate = memory, share_of_rate
         return loop.run(description)
 
 
-def adamw(module: nn.Module, plan: TrainingPlan) -> AdamW:
-    """AdamW that decays matrices, and neither biases nor gains."""
+def chosen_optimizer(module: nn.Module, plan: TrainingPlan) -> Optimizer:
+    """The plan's optimizer, which decays matrices, and neither biases nor gains."""
     learnt = [p for p in module.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in learnt if p.ndim > 1], "weight_decay": plan.weight_decay},
         {"params": [p for p in learnt if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return AdamW([g for g in groups if g["params"]], lr=plan.learning_rate)
+    groups = [g for g in groups if g["params"]]
+    kind = SGD if plan.optimizer == "sgd" else AdamW
+    return kind(groups, lr=plan.learning_rate)
 
 
 class Loop:
@@ -123,11 +131,12 @@ class Loop:
         self.batches, self.loss, self.validate = batches, loss, validate
         self.callbacks = [_checked(callback) for callback in callbacks]
         fabric.launch()
-        optimizer = adamw(module, plan)
+        optimizer = chosen_optimizer(module, plan)
         self.module, self.optimizer = fabric.setup(module, optimizer)
-        average = Average(module, plan.average)
+        average = Average(module, plan.average, plan.trigger)
         self.state = checkpoint.Run(module, optimizer, History(), Cursor(), {}, average)
         self.council = Council(fabric.device)
+        self.share_of_rate: Callable[[Any], float] | None = None
         self.resuming = plan.resume
         self.stopping = False  # whether some process was asked to, when a step was agreed on
         self.began = began  # perf_counter() of a start without pauses
@@ -240,7 +249,8 @@ class Loop:
     def step(self, batch: Any) -> None:
         """One optimizer step; a loss or gradient that is not finite leaves the weights alone."""
         history, cursor = self.history, self.state.cursor
-        peak, factor = self.plan.learning_rate, SCHEDULES[self.plan.schedule]
+        factor = SCHEDULES[self.plan.schedule]
+        peak = self.plan.learning_rate * (self.share_of_rate(batch) if self.share_of_rate else 1)
         for group in self.optimizer.param_groups:
             group["lr"] = peak * factor(self.plan.fraction(history.steps, self.seconds))
         self.optimizer.zero_grad()
@@ -331,6 +341,7 @@ class Loop:
                 weights = module.state_dict().items()
                 self.state.best = {name: w.detach().to("cpu", copy=True) for name, w in weights}
         history.scores.append(score)
+        self.state.average.watch(history.scores, history.steps)
         return score
 
     def verdict(self) -> str:

@@ -12,6 +12,7 @@ from lstmkit.errors import UserError
 from lstmkit.training.schedule import SCHEDULES
 
 DEVICES = ("auto", "cpu", "cuda")
+OPTIMIZERS = ("adamw", "sgd")
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,11 @@ class TrainingPlan:
         weight_decay: decoupled (Loshchilov & Hutter 2019), on matrices only.
         clip: the gradient's largest total 2-norm; None does not clip.
         schedule: "one_cycle", "cosine" or "constant".
+        optimizer: "adamw", or "sgd", whose weight decay is a part of the gradient.
         average: keep this much of the exponential average of the weights at each step; scores and
             the result are then those of the average. None takes the weights as they are.
+        trigger: once the score is worse than the best of all but the last so many epochs, the plain
+            average of the weights from there on counts (NT-ASGD, Merity et al. 2017, algorithm 1).
         patience: stop after so many epochs in a row without a better score; None never does.
         seed: of dropout and whatever else draws from torch's generators in training.
         device: "auto", "cpu" or "cuda".
@@ -46,7 +50,9 @@ class TrainingPlan:
     weight_decay: float = 0.01
     clip: float | None = 1.0
     schedule: str = "one_cycle"
+    optimizer: str = "adamw"
     average: float | None = None
+    trigger: int | None = None
     patience: int | None = None
     seed: int = 0
     device: str = "auto"
@@ -61,7 +67,7 @@ class TrainingPlan:
         if self.epochs is None and self.minutes is None:
             raise UserError("how long to train is not said", hint="--epochs 20 or --minutes 5")
         positive = ("epochs", "minutes", "steps_per_epoch", "learning_rate", "clip")
-        for name in (*positive, "patience", "threads"):
+        for name in (*positive, "trigger", "patience", "threads"):
             value = getattr(self, name)
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise UserError(f"{name} is out of range", got=f"{value}", expected="more than 0")
@@ -71,7 +77,10 @@ class TrainingPlan:
             value = getattr(self, name)
             if value is not None and not (value >= 0 and math.isfinite(value)):
                 raise UserError(f"{name} is out of range", got=f"{value}", expected="0 or more")
-        for name, known in (("schedule", SCHEDULES), ("device", DEVICES)):
+        if self.average is not None and self.trigger is not None:
+            raise UserError("weights are averaged one way or the other", got="average and trigger")
+        choices = (("schedule", SCHEDULES), ("device", DEVICES), ("optimizer", OPTIMIZERS))
+        for name, known in choices:
             if getattr(self, name) not in known:
                 raise UserError(
                     f"unknown {name}", got=repr(getattr(self, name)), expected=" | ".join(known)
@@ -82,7 +91,7 @@ class TrainingPlan:
     def decides(self) -> dict[str, Any]:
         """The settings that decide the weights, as JSON values."""
         names = ["epochs", "minutes", "steps_per_epoch", "learning_rate", "weight_decay"]
-        names += ["clip", "schedule", "average", "patience", "seed"]
+        names += ["clip", "schedule", "average", "patience", "seed", "optimizer", "trigger"]
         return {**{name: getattr(self, name) for name in names}, **self.identity}
 
     def fraction(self, steps: int, seconds: float) -> float:
