@@ -205,6 +205,21 @@ void softmax(const int64_t* n, int64_t B, const float* x, float* out) {
 }
 
 // numbers: outer, length, inner.
+void log_softmax(const int64_t* n, int64_t B, const float* x, float* out) {
+    const int64_t outer = n[0] * B, length = n[1], inner = n[2];
+    for (int64_t o = 0; o < outer; o++, x += length * inner, out += length * inner)
+        for (int64_t k = 0; k < inner; k++) {
+            float top = x[k];
+            for (int64_t j = 1; j < length; j++) top = greater(top, x[j * inner + k]);
+            double sum = 0;
+            for (int64_t j = 0; j < length; j++) sum += std::exp(x[j * inner + k] - top);
+            const auto whole = static_cast<float>(std::log(sum));
+            for (int64_t j = 0; j < length; j++)
+                out[j * inner + k] = x[j * inner + k] - top - whole;
+        }
+}
+
+// numbers: outer, length, inner.
 void sort(const int64_t* n, int64_t B, const float* x, float* out, Buffer& buffer) {
     const int64_t outer = n[0] * B, length = n[1], inner = n[2];
     float* row = buffer.take(length);

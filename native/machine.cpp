@@ -143,6 +143,7 @@ void Machine::perform(const Instruction& i, int64_t B, float* arena) const {
         case Operation::unary: return unary(kernels_, i, B, in(0), out(0));
         case Operation::reduce: return reduce(n, B, in(0), out(0));
         case Operation::softmax: return softmax(n, B, in(0), out(0));
+        case Operation::log_softmax: return log_softmax(n, B, in(0), out(0));
         case Operation::sort: return sort(n, B, in(0), out(0), memory().scratch);
         case Operation::layer_norm: return layer_norm(i, B, in(0), in(1), in(2), out(0));
         case Operation::instance_norm:

@@ -31,6 +31,7 @@ enum class Operation : int32_t {
     linear,
     cell,           // one step of an LSTM: x, h, c; new h, new c
     lstm,           // a sequence: x, h0, c0, lengths, resets; y, h, c
+    log_softmax,    // along an axis
     count
 };
 

@@ -67,6 +67,7 @@ BESIDE_TORCH = {
         functional.layer_norm(T, (6,), T[0, 0], T[0, 1]),
     ),
     "softmax": ({"x": X * 300}, {"axis": 1}, (T * 300).softmax(1)),
+    "log_softmax": ({"x": X * 300}, {"axis": 1}, (T * 300).log_softmax(1)),
     "concat": ({"x0": X, "x1": X[:, :1]}, {"axis": 1}, torch.cat([T, T[:, :1]], 1)),
     "reshape": ({"x": X}, {"shape": [0, -1, 3]}, T.reshape(3, 8, 3)),
     "transpose": ({"x": X}, {"axes": [0, 2, 1]}, T.transpose(1, 2)),
@@ -360,7 +361,7 @@ def one(kind: str, inputs: dict[str, Any], result: tuple[Any, ...], **attributes
     return b.build()
 
 
-@pytest.mark.parametrize("kind", ["softmax", "sort", "sum", "mean"])
+@pytest.mark.parametrize("kind", ["softmax", "log_softmax", "sort", "sum", "mean"])
 def test_samples_of_a_batch_do_not_mix(kind: str) -> None:
     with pytest.raises(ProgramError, match="batch"):
         one(kind, {"x": ("B", 4)}, ("B", 4), axis=0)

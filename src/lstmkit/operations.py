@@ -277,6 +277,21 @@ class _Softmax:
         return {"y": e / e.sum(a["axis"], keepdims=True)}
 
 
+@register("log_softmax", ["x"], attributes={"axis": Attribute(int, -1)})
+class _LogSoftmax:
+    """x - log(sum(exp(x))) along an axis, without overflow."""
+
+    @staticmethod
+    def shapes(i: Mapping[str, Shape], a: Mapping[str, Any]) -> dict[str, Shape]:
+        _worked(i["x"], a["axis"])
+        return {"y": i["x"]}
+
+    @staticmethod
+    def run(i: Mapping[str, Array], a: Mapping[str, Any]) -> Arrays:
+        shifted = i["x"] - i["x"].max(a["axis"], keepdims=True)
+        return {"y": shifted - np.log(np.exp(shifted).sum(a["axis"], keepdims=True))}
+
+
 # --- shape ----------------------------------------------------------------------------------------
 
 

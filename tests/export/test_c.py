@@ -105,6 +105,7 @@ def shaping() -> None:
         operation(f"sum{axis}", "sum", {"x": x}, axis=axis)
         operation(f"mean{axis}", "mean", {"x": x}, axis=axis, keepdims=True)
         operation(f"softmax{axis}", "softmax", {"x": 9 * x}, axis=axis)
+        operation(f"log_softmax{axis}", "log_softmax", {"x": 9 * x}, axis=axis)
         operation(f"sort{axis}", "sort", {"x": x}, axis=axis)
     operation("reshape", "reshape", {"x": x}, shape=[0, 3, -1])
     operation("transpose", "transpose", {"x": normal(1, 2, 3, 4)}, axes=[0, 3, 1, 2])

@@ -42,6 +42,8 @@ CASES = [
     ("layer_norm", [X], {}, {"eps": 1e-3}),
     ("instance_norm", [("x", (9,)), ("mask", (9,))], {}, {}),
     ("softmax", [X], {}, {"axis": 1}),
+    ("log_softmax", [X], {}, {"axis": 1}),
+    ("log_softmax", [X], {}, {"axis": -1}),
     ("softmax", [X], {}, {"axis": -1}),
     ("concat", [("x0", (4, 6)), ("x1", (2, 6))], {}, {"axis": 1}),
     ("concat", [("x0", (4, 6)), ("x1", (4, 1))], {}, {"axis": -1}),

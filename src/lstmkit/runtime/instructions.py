@@ -25,7 +25,7 @@ LONGEST_INT8 = 130_000  # products of 127 * 127 that an int32 sum holds
 
 # As in native/machine.h.
 COPY, BINARY, WHERE, UNARY, REDUCE, SOFTMAX, SORT, LAYER_NORM = range(8)
-INSTANCE_NORM, EMBEDDING, LINEAR, CELL, LSTM = range(8, 13)
+INSTANCE_NORM, EMBEDDING, LINEAR, CELL, LSTM, LOG_SOFTMAX = range(8, 14)
 BINARIES = ("add", "subtract", "multiply", "divide", "maximum", "minimum")
 UNARIES = ("tanh", "sigmoid", "relu", "softplus", "exp", "abs", "sqrt", "affine")
 PRECISIONS = {"float32": 0, "bfloat16": 1, "int8": 2}
@@ -352,6 +352,7 @@ WRITERS: dict[str, Writer] = {
     "sum": _along(REDUCE, 0),
     "mean": _along(REDUCE, 1),
     "softmax": _along(SOFTMAX),
+    "log_softmax": _along(LOG_SOFTMAX),
     "sort": _along(SORT),
     "layer_norm": _layer_norm,
     "instance_norm": _instance_norm,

@@ -98,6 +98,23 @@ static inline float name_softplus(float x) {
 }
 """
 
+_LOG = """
+/* Of x >= 1: n ln2 + log(m), m between the roots of 1/2 and 2; log(m) = 2 artanh(s). */
+static inline float name_log(float x) {
+    const int32_t n = (int32_t)((name_bits(x) - 0x3f3504f3u) >> 23);
+    const float m = name_number(name_bits(x) - ((uint32_t)n << 23));
+    const float s = (m - 1.0f) / (m + 1.0f), t = s * s;
+    float q = 1.0f / 9.0f;
+    q = q * t + 1.0f / 7.0f;
+    q = q * t + 1.0f / 5.0f;
+    q = q * t + 1.0f / 3.0f;
+    if (!(x <= 3.402823466e38f)) {
+        return x;
+    }
+    return (float)n * 0.693359375f + (2.0f * (s + s * t * q) - (float)n * 2.12194440e-4f);
+}
+"""
+
 _SQRT = """
 /* A first guess of 1/sqrt from the exponent, two steps of Newton for it, one of Heron. */
 static inline float name_sqrt(float x) {
@@ -137,6 +154,7 @@ FUNCTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "sigmoid": (("limit", "split", "two_to"), _SIGMOID),
     "tanh": (("limit", "split", "two_to"), _TANH),
     "softplus": (("exp",), _SOFTPLUS),
+    "log": (("bits", "number"), _LOG),
     "sqrt": (("bits", "number"), _SQRT),
     "maximum": ((), _MAXIMUM),
     "minimum": ((), _MINIMUM),

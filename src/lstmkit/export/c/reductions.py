@@ -43,6 +43,22 @@ def softmax(sheet: Sheet, call: Call) -> None:
         sheet.emit(f"out[{here}] /= whole;", "}")
 
 
+def log_softmax(sheet: Sheet, call: Call) -> None:
+    """x - max - log of the sum of exp(x - max), along an axis."""
+    x, out = sheet.placed(call.inputs["x"]), call.outputs["y"]
+    before, along, after = around(x.shape, call.attributes["axis"])
+    each, here = f"for (int k = 0; k < {along}; k++) {{", index(["k"], [after])
+    with sheet.loops([before, after]) as variables:
+        first = index(variables, [along * after, 1])
+        sheet.emit(f"const float *in = {x.part(first)};", f"float *out = {out.part(first)};")
+        sheet.emit("float largest = in[0];", each)
+        sheet.emit(f"largest = in[{here}] > largest ? in[{here}] : largest;", "}", each)
+        sheet.emit(f"out[{here}] = {sheet.call('exp')}(in[{here}] - largest);", "}")
+        whole = f"{sheet.call('log')}({sheet.call('sum')}(out, {along}, {after}))"
+        sheet.emit(f"const float whole = {whole};", each)
+        sheet.emit(f"out[{here}] = in[{here}] - largest - whole;", "}")
+
+
 def layer_norm(sheet: Sheet, call: Call) -> None:
     """Mean 0 and variance 1 over the last axis, then gain and bias."""
     x, out = sheet.placed(call.inputs["x"]), call.outputs["y"]
@@ -86,6 +102,7 @@ WRITERS: dict[str, Writer] = {
     "sum": total,
     "mean": mean,
     "softmax": softmax,
+    "log_softmax": log_softmax,
     "layer_norm": layer_norm,
     "instance_norm": instance_norm,
 }

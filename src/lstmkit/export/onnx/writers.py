@@ -83,6 +83,10 @@ def _softmax(g: Graph, i: Roles, a: Attributes) -> dict[str, str]:
     return {"y": g.node("Softmax", g.cast(i["x"], "float32"), axis=a["axis"])}
 
 
+def _log_softmax(g: Graph, i: Roles, a: Attributes) -> dict[str, str]:
+    return {"y": g.node("LogSoftmax", g.cast(i["x"], "float32"), axis=a["axis"])}
+
+
 def _sum(g: Graph, i: Roles, a: Attributes) -> dict[str, str]:
     return {"y": g.sum(g.cast(i["x"], "float32"), a["axis"], a["keepdims"])}
 
@@ -136,6 +140,7 @@ WRITERS: dict[str, Writer] = {
     "layer_norm": _layer_norm,
     "instance_norm": _instance_norm,
     "softmax": _softmax,
+    "log_softmax": _log_softmax,
     "concat": _concat,
     "reshape": _reshape,
     "transpose": _transpose,
