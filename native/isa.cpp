@@ -67,6 +67,11 @@ void sigmoid_of(const float* x, float* y, int64_t n) {
         store(y + k, sigmoid<float>(load(x + k, n - k)), n - k);
 }
 
+void exponentials(const float* x, float shift, float scale, float* y, int64_t n) {
+    for (int64_t k = 0; k < n; k += W<float>)
+        store(y + k, exp<float>((load(x + k, n - k) - all(shift)) * all(scale)), n - k);
+}
+
 }  // namespace
 
 extern const Kernels table;
@@ -86,6 +91,7 @@ const Kernels table = {TEXT(LSTMKIT_ISA),
                        pack_linear,
                        tanh_of,
                        sigmoid_of,
+                       exponentials,
                        product,
                        peak};
 

@@ -26,6 +26,8 @@ struct Kernels {
     void (*pack_linear)(const LinearShape&, const LinearWeights&, void* packed, float* panel);
     void (*tanh)(const float* x, float* y, int64_t n);
     void (*sigmoid)(const float* x, float* y, int64_t n);
+    // y = exp((x - shift) * scale), at least 1e-38.
+    void (*exponentials)(const float* x, float shift, float scale, float* y, int64_t n);
     // The product that all of these are made of, for measuring: c (m, n) = a (m, k) b (k, n).
     void (*product)(int64_t m, int64_t n, int64_t k, const float* a, const float* b, float* c);
     // Multiplies and adds as fast as this CPU can, without memory. Returns the operations.

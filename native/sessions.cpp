@@ -3,6 +3,7 @@
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/tuple.h>
+#include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
@@ -13,6 +14,7 @@
 #include <tuple>
 
 #include "machine.h"
+#include "sampling.h"
 
 namespace nb = nanobind;
 
@@ -355,6 +357,63 @@ void run_batch(const BoundMachine& bound, int64_t B, const std::vector<Address>&
                 [&](int64_t b) { return reinterpret_cast<float*>(states) + b * size; });
 }
 
+// Where the streams of a generation stand: pending tokens, seeds, numbers drawn (B each); what they
+// drew, (B, count) each, and how many (B).
+struct Streams {
+    int64_t *pending, *seeds, *drawn, *tokens;
+    float* log_probs;
+    int64_t* lengths;
+};
+
+// Draws up to `count` tokens for each of B sessions of one model, whose only input is a token and
+// whose only output are the logits of the next; a stream ends after a token of `stop`. Raises as
+// Machine::run and Sampler::draw, the tokens before are drawn.
+void generate(const BoundMachine& bound, nb::sequence sessions, Sampler& sampler, int64_t count,
+              const std::vector<Address>& streams, std::vector<Recent> recent,
+              const std::vector<int64_t>& stop) {
+    const std::vector<Core*> cores = cores_of(sessions);
+    const Seized mine(cores);
+    const auto array = [&](size_t k) { return reinterpret_cast<int64_t*>(streams[k]); };
+    const Streams s{array(0), array(1), array(2), array(3), reinterpret_cast<float*>(streams[4]),
+                    array(5)};
+    const Machine& machine = bound.machine;
+    const int64_t V = machine.outputs()[0].size;
+    std::vector<int64_t> active(cores.size()), given(cores.size());
+    for (size_t b = 0; b < cores.size(); b++) active[b] = static_cast<int64_t>(b);
+    std::vector<float> logits(cores.size() * static_cast<size_t>(V));
+    const std::vector<Address> in{reinterpret_cast<Address>(given.data())};
+    const std::vector<Address> out{reinterpret_cast<Address>(logits.data())};
+    const Released released(machine.work() * double(count) * double(cores.size()));
+    for (int64_t t = 0; t < count && !active.empty(); t++) {
+        for (size_t k = 0; k < active.size(); k++) given[k] = s.pending[active[k]];
+        run_samples(machine, static_cast<int64_t>(active.size()), in, out, [&](int64_t k) {
+            return cores[static_cast<size_t>(active[static_cast<size_t>(k)])]->state();
+        });
+        std::vector<int64_t> going;
+        for (size_t k = 0; k < active.size(); k++) {
+            const int64_t b = active[k];
+            Recent& before = recent[static_cast<size_t>(b)];
+            const Drawn one = sampler.draw(logits.data() + k * static_cast<size_t>(V), before,
+                                           static_cast<uint64_t>(s.seeds[b]),
+                                           static_cast<uint64_t>(s.drawn[b]));
+            s.drawn[b]++;
+            s.pending[b] = s.tokens[b * count + t] = one.token;
+            s.log_probs[b * count + t] = one.log_prob;
+            s.lengths[b] = t + 1;
+            if (sampler.options().repetition_penalty != 1) before.push_back(one.token);
+            if (std::find(stop.begin(), stop.end(), one.token) == stop.end()) going.push_back(b);
+        }
+        active = std::move(going);
+    }
+}
+
+std::unique_ptr<Sampler> sampler_of(const std::tuple<double, int64_t, double, double, double, int64_t>& o,
+                                    const std::vector<int64_t>& forbidden, int64_t symbols) {
+    const auto [temperature, top_k, top_p, min_p, penalty, window] = o;
+    return std::make_unique<Sampler>(
+        Sampling{temperature, top_k, top_p, min_p, penalty, window, forbidden}, symbols);
+}
+
 void execute(const BoundMachine& bound, int64_t first, int64_t last, int64_t B, Address arena) {
     if (first < 0 || last > bound.machine.instructions())
         throw std::invalid_argument("no such instructions");
@@ -381,7 +440,10 @@ void bind_runtime(nb::module_& m) {
         .def("step_many", &step_many)
         .def("step_along", &step_along)
         .def("run", &run_batch)
-        .def("execute", &execute);
+        .def("execute", &execute)
+        .def("generate", &generate);
+    nb::class_<Sampler>(m, "Sampler", "Draws tokens from logits: native/sampling.h.")
+        .def(nb::new_(&sampler_of));
     nb::class_<Core>(m, "Core", "The state of one session.")
         .def(nb::init<const BoundMachine*, int64_t>(), nb::arg("step").none(), nb::arg("size"))
         .def("get", &Core::get)
