@@ -1,0 +1,1 @@
+"""Texts as whole numbers: tokenizers and their vocabularies. No torch."""
