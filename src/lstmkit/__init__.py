@@ -27,6 +27,7 @@ _NAMES = {
     "AnomalyDetector": "lstmkit.tasks.anomaly.estimator",
     "Forecaster": "lstmkit.tasks.forecast.estimator",
     "IntrusionDetector": "lstmkit.tasks.intrusion.estimator",
+    "LanguageModel": "lstmkit.tasks.language.estimator",
     "load": "lstmkit.tasks.estimator",
 }
 _MODULES = {"kernels", "layers", "equations", "program", "modelfile", "notation", "engine"}

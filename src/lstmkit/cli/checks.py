@@ -17,12 +17,13 @@ PAGE = ".html"
 GLOB = frozenset("*?[")
 
 
-def inputs(data: Sequence[str]) -> str | list[str]:
-    """The data arguments as `read_series` takes them: one path, several, or `-`."""
+def inputs(data: Sequence[str], *, folders: bool = False) -> str | list[str]:
+    """The data arguments as readers take them: one path, several, or `-`; `folders` too."""
     if STREAM in data and len(data) > 1:
         raise UserError("standard input (-) cannot be mixed with files", got=" ".join(data))
     for path in data:
-        if path != STREAM and not (set(path) & GLOB and glob.glob(path)):  # noqa: PTH207
+        found = set(path) & GLOB and glob.glob(path)  # noqa: PTH207
+        if path != STREAM and not found and not (folders and Path(path).is_dir()):
             readable(path)
     return data[0] if len(data) == 1 else list(data)
 

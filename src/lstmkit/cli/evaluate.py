@@ -22,7 +22,7 @@ def evaluate(model: str, data: tuple[str, ...], as_json: bool, quiet: bool, **op
     """
     console = Console(quiet)
     checks.readable(model)
-    source = checks.inputs(data)
+    source = checks.inputs(data, folders=True)
     from lstmkit.tasks.estimator import load
 
     estimator: Any = load(model)

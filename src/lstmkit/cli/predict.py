@@ -22,7 +22,7 @@ LINES = ("json", "eve")  # values of --alerts-as
 
 @click.command(cls=asking(ANSWERING))
 @click.argument("model")
-@click.argument("data", nargs=-1, required=True, metavar="DATA...")
+@click.argument("data", nargs=-1, metavar="DATA...")
 @click.option(
     "-o",
     "--output",
@@ -46,10 +46,15 @@ def predict(
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Write the answers of MODEL for DATA to FILE."""
+    """Write the answers of MODEL for DATA to FILE, or what follows --prompt."""
     console = Console(quiet)
     checks.readable(model)
-    source = checks.inputs(data)
+    if options.get("prompt") is not None:
+        prompted(model, data, output, plot, fail_on_alert, as_json, console, options)
+        return
+    if not data:
+        raise click.UsageError("no DATA to answer (a model of language also takes --prompt TEXT)")
+    source = checks.inputs(data, folders=True)
     if output != checks.STREAM:
         lines = options.get("alerts_as") in LINES
         checks.output(output, [model, *data], checks.LINES if lines else checks.TABLES)
@@ -67,6 +72,31 @@ def predict(
     found = answer(estimator, source, output, plot, given, as_json, console)
     if fail_on_alert and len(found):
         click.get_current_context().exit(ALERTED)
+
+
+def prompted(
+    model: str,
+    data: tuple[str, ...],
+    output: str,
+    plot: str | None,
+    fail_on_alert: bool,
+    as_json: bool,
+    console: Console,
+    options: dict[str, Any],
+) -> None:
+    """Text that goes on from a prompt, in place of answers to DATA."""
+    if data or plot or fail_on_alert:
+        raise UserError("--prompt stands alone", got="DATA, --plot or --fail-on-alert beside it")
+    if output != checks.STREAM:
+        checks.output(output, [model])
+    from lstmkit.cli import writing
+    from lstmkit.tasks.estimator import load
+
+    estimator: Any = load(model)
+    given = understood(estimator, ANSWERING, options)
+    if "state" in given:
+        checks.output(given["state"], [model])
+    writing.run(estimator, output, given, as_json, console)
 
 
 def answer(

@@ -130,7 +130,8 @@ def run(
     speaks = share().speaks
     console = Console(quiet or not speaks)
     checkpoint = Path(output + CHECKPOINT)
-    source = check(data, output, checkpoint, resume, warm_start)
+    folders = catalog.resolve(task).TEXT
+    source = check(data, output, checkpoint, resume, warm_start, folders)
     given = {name: value for name, value in options.items() if value is not None}
     callbacks = [watcher(given, output)] if watch else []
     model = catalog.resolve(task)(**given)
@@ -149,9 +150,10 @@ def check(
     checkpoint: Path,
     resume: bool,
     warm_start: str | None,
+    folders: bool,
 ) -> str | list[str]:
     """Everything that can be known to fail before the work begins."""
-    source = checks.inputs(data)
+    source = checks.inputs(data, folders=folders)
     if source == checks.STREAM and not share().alone:
         raise UserError(
             "several processes cannot share standard input (-)", hint="give them the file itself"
@@ -242,5 +244,8 @@ def finish(model: Any, data: tuple[str, ...], output: str, as_json: bool, consol
         console.data(str(replace(model.report_, notes=new)))
     files = " ".join(data)
     console.say(f"\nmodel: {output}")
+    if model.TEXT:
+        console.say(f'next:  lstmkit predict {output} --prompt "..." --temperature 0.8')
+        return
     name = "alerts" if model.ALERTS else "forecast"
     console.say(f"next:  lstmkit predict {output} {files} -o {name}.csv --plot {name}.html")

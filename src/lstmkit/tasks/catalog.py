@@ -14,6 +14,7 @@ TASKS = {
     "forecast": "lstmkit.tasks.forecast.estimator:Forecaster",
     "anomaly": "lstmkit.tasks.anomaly.estimator:AnomalyDetector",
     "intrusion": "lstmkit.tasks.intrusion.estimator:IntrusionDetector",
+    "language": "lstmkit.tasks.language.estimator:LanguageModel",
 }
 
 

@@ -82,6 +82,7 @@ class Estimator:
     STREAMING: ClassVar[tuple[Option, ...]] = ()  # what `stream` may be asked
     ALERTS: ClassVar[bool] = False  # whether answers are alerts, none of which is good news
     FLOWS: ClassVar[bool] = False  # whether it reads network flows, not rows of a table
+    TEXT: ClassVar[bool] = False  # whether it reads text, and goes on with it
 
     @classmethod
     def _names(cls) -> tuple[str, ...]:

@@ -1,0 +1,1 @@
+"""Language modelling: from text to a model that reads, measures and writes it, token by token."""
