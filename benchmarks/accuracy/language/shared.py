@@ -91,7 +91,8 @@ def keep(asked: argparse.Namespace, found: dict[str, Any]) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     words = [w if w != str(asked.folder) else "FOLDER" for w in sys.argv[1:]]
     command = f"python benchmarks/accuracy/{Path(sys.argv[0]).name} {shlex.join(words)}"
-    whole = {"command": command, "machine": machine(), "peak_mb": peak, **found}
+    where = {name: value for name, value in machine().items() if name != "command"}
+    whole = {"command": command, "machine": where, "peak_mb": peak, **found}
     name = f"language_{asked.name.replace('-', '')}" + (f"_{asked.label}" if asked.label else "")
     with atomic_write(RESULTS / f"{name}.json") as file:
         file.write(json.dumps(whole, indent=1).encode() + b"\n")

@@ -61,7 +61,7 @@ def inspect(
     """
     console = Console(quiet)
     checks.readable(model)
-    source = checks.inputs(data)
+    source = checks.inputs(data, folders=True)
     for path, suffixes in ((output, PAGES), (traces, SUFFIXES)):
         if path:
             checks.output(path, [model, *data], suffixes)

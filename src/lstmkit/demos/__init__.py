@@ -6,6 +6,7 @@ DEMOS = {
     "forecast": "lstmkit.demos.forecast:run",
     "anomaly": "lstmkit.demos.anomaly:run",
     "intrusion": "lstmkit.demos.intrusion:run",
+    "language": "lstmkit.demos.language:run",
     "memory": "lstmkit.demos.memory:run",
     "concepts": "lstmkit.demos.concepts:run",
 }

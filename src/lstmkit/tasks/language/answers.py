@@ -69,7 +69,7 @@ def evaluated(asked: LanguageModel, data: Any, dynamic: bool, train: Any) -> Rep
 
     tokenizer, notes = asked.tokenizer_, []
     with corpus.twice(data) as source:
-        text, said = _unseen(asked, corpus.tokenised(tokenizer, source, asked.encoding))
+        text, said = unseen(asked, corpus.tokenised(tokenizer, source, asked.encoding))
     notes += said
     others, said = _baselines(asked, text.tokens, train)
     notes += said
@@ -85,7 +85,7 @@ def evaluated(asked: LanguageModel, data: Any, dynamic: bool, train: Any) -> Rep
     return found
 
 
-def _unseen(asked: LanguageModel, text: Text) -> tuple[Text, list[str]]:
+def unseen(asked: LanguageModel, text: Text) -> tuple[Text, list[str]]:
     """The part of a text that may be scored, and what is to be said of it.
 
     Raises:

@@ -23,6 +23,7 @@ LOGITS = 1 << 22  # numbers held at once
 LONGEST = 256  # tokens of a piece
 BLOCKS = 200  # that intervals resample
 SHORTEST_BLOCK = 100  # tokens
+FEWEST_BLOCKS = 10  # that say something of their spread
 
 
 def log_probs(model: Model, tokens: np.ndarray, start: int) -> np.ndarray:
@@ -70,8 +71,10 @@ def metrics(found: np.ndarray, text: Text, kind: str) -> dict[str, float]:
 
 
 def interval(found: np.ndarray) -> tuple[float, float]:
-    """95 % of the perplexity, from blocks of the text drawn again and again."""
-    blocks = max(1, min(BLOCKS, len(found) // SHORTEST_BLOCK))
+    """95 % of the perplexity, from blocks of the text drawn again and again; NaN if short."""
+    blocks = min(BLOCKS, len(found) // SHORTEST_BLOCK)
+    if blocks < FEWEST_BLOCKS:
+        return math.nan, math.nan
     parts = np.array_split(found.astype(np.float64), blocks)
     low, high = bootstrap.interval(
         (np.array([-p.sum() for p in parts]), np.array([len(p) for p in parts], float))

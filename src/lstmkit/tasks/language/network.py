@@ -44,9 +44,7 @@ class LanguageNetwork(nn.Module):
         self.embedding = nn.Embedding(shape.symbols, shape.embedding)
         widths = [shape.embedding, *shape.hidden]
         pairs = itertools.pairwise(widths)
-        self.layers = nn.ModuleList(
-            LSTM(i, h, weight_drop=recipe.weight_drop, forget_bias=1.0) for i, h in pairs
-        )
+        self.layers = nn.ModuleList(LSTM(i, h, weight_drop=recipe.weight_drop) for i, h in pairs)
         self.softmax: Full | Adaptive = (Adaptive if shape.cutoffs else Full)(shape)
         nn.init.uniform_(self.embedding.weight, -INITIAL, INITIAL)
 
@@ -123,7 +121,8 @@ class Full(nn.Module):
         self.bias = nn.Parameter(torch.zeros(shape.symbols))
         if not shape.tied:
             self.weight = nn.Parameter(torch.empty(shape.symbols, shape.hidden[-1]))
-            nn.init.uniform_(self.weight, -INITIAL, INITIAL)
+            reach = shape.hidden[-1] ** -0.5
+            nn.init.uniform_(self.weight, -reach, reach)
 
     def forward(self, x: Tensor, targets: Tensor, table: Tensor, half: bool) -> Tensor:
         """Minus log-probability of all targets (N,) together, x (N, H)."""

@@ -162,10 +162,10 @@ _WORDS: dict[str, tuple[int, tuple[int, ...], Recipe]] = {
     "large": (400, (1150, 1150, 400), _AWD),
 }
 _CHARACTERS: dict[str, tuple[int, tuple[int, ...], Recipe]] = {
-    "tiny": (128, (128,), replace(_SMALL_CHARACTERS, dropout_output=0.0, epochs=8)),
-    "small": (256, (256, 256), _SMALL_CHARACTERS),
+    "tiny": (32, (128,), replace(_SMALL_CHARACTERS, dropout_output=0.0, epochs=8)),
+    "small": (64, (256, 256), _SMALL_CHARACTERS),
     "medium": (
-        512,
+        128,
         (512, 512),
         replace(
             _SMALL_CHARACTERS,
