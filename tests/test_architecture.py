@@ -77,6 +77,13 @@ MAY: dict[str, set[str]] = {
     "tasks.intrusion.stream": FEATURES
     | {f"tasks.intrusion.{part}" for part in ("alerts", "features", "suppress", "watch")}
     | {"tasks.stream"},
+    "tasks.language.features": FEATURES,
+    "tasks.language.shape": set(),
+    "tasks.language.corpus": FEATURES,
+    "tasks.language.program": FEATURES | {"operations", "tasks.language.shape"},
+    "tasks.language.kneser_ney": set(),
+    "tasks.language.baselines": {"tasks.language.kneser_ney"},
+    "tasks.language.stream": FEATURES | {"tasks.language.features", "tasks.stream"},
     "tasks.stream": {"program", "modelfile", "readers"},
     "runtime": {
         "program",
@@ -121,6 +128,9 @@ FORBIDDEN: dict[str, set[str]] = {
 INTRUSION = ("places", "table", "features", "program", "levels", "watch", "reasons", "alerts")
 INTRUSION += ("suppress", "records", "guard", "stream")
 FORBIDDEN |= {f"tasks.intrusion.{part}": TORCH | {"polars"} for part in INTRUSION}
+LANGUAGE = ("features", "shape", "corpus", "program", "kneser_ney", "baselines", "stream")
+FORBIDDEN |= {f"tasks.language.{part}": TORCH | {"polars"} for part in LANGUAGE}
+FORBIDDEN |= {"text": TORCH | {"polars"}}
 # The parts of the table reader; readers.tables is its door.
 POLARS_ROOMS = {"readers.tables", "readers.columns", "readers.files", "readers.timestamps"}
 POLARS_ROOMS |= {"readers.layouts", "readers.covariate_columns", "readers.future"}
@@ -140,6 +150,8 @@ TORCH_FREE += ["lstmkit.tasks.estimator", "lstmkit.tasks.forecast.features"]
 TORCH_FREE += ["lstmkit.tasks.forecast.estimator", "lstmkit.cli.main"]
 TORCH_FREE += ["lstmkit.tasks.anomaly.estimator", "lstmkit.tasks.anomaly.stream"]
 TORCH_FREE += [f"lstmkit.tasks.intrusion.{part}" for part in ("estimator", "stream", "records")]
+TORCH_FREE += [f"lstmkit.tasks.language.{part}" for part in ("estimator", "stream", "corpus")]
+TORCH_FREE += ["lstmkit.text.tokenizers", "lstmkit.readers.texts", "lstmkit.runtime.generation"]
 TORCH_FREE += ["lstmkit.readers.flows.files", "lstmkit.readers.flows.following"]
 
 

@@ -5,7 +5,7 @@
 
 Training: tokens a second of whole steps (forward, loss, backward, clipping, optimizer) on random
 text, against pytorch/examples' word_language_model as it is written: nn.LSTM, a decoder over all
-symbols, log_softmax and NLLLoss, clip_grad_norm_ and `p.data.add_(p.grad, alpha=-lr)`. Both learn by
+symbols, log_softmax and NLLLoss, clip_grad_norm_, `p.data.add_(p.grad, alpha=-lr)`. Both learn by
 plain SGD with the same sizes, dropout 0.2 at the same places, tied. `float32` is ours with all
 products in float32, `auto` what training uses: the products with the vocabulary in bfloat16 where
 the CPU has instructions for it.

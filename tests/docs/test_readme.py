@@ -50,6 +50,23 @@ def test_figures_of_anomaly_detection_are_those_of_the_results():
         assert f"{said} {found[name]['scores']['vus_pr']:.3f}" in row
 
 
+def test_figures_of_language_models_are_those_of_the_results():
+    results = ROOT / "benchmarks" / "results"
+    ptb = json.loads((results / "language_ptb.json").read_text())
+    row = next(line for line in README.splitlines() if line.startswith("| Language modelling"))
+    ours, others = ptb["model"]["metrics"], ptb["model"]["baselines"]
+    assert f"perplexity {ours['perplexity']:.1f} in {ptb['seconds'] / 60:.0f} min" in row
+    assert f"Kneser-Ney 5-gram {others['kneser_ney_5']['perplexity']:.1f}" in row
+    shakespeare = json.loads((results / "language_tinyshakespeare_small.json").read_text())
+    assert f"{shakespeare['model']['metrics']['bits_per_char']:.2f} bits a character" in README
+    times = json.loads((results / "language_training.json").read_text())["rows"]
+    assert f"{times['words 2x200']['lstmkit, auto']['times_the_peer']:.2f} times" in README
+    drawn = json.loads((results / "language_generation.json").read_text())["rows"]
+    for size in ("characters 1x128", "characters 2x256", "words 2x200"):
+        factor = drawn[size]["lstmkit, float32"]["times_the_peer"]
+        assert f"{factor:.1f}" in README
+
+
 def test_figures_of_intrusion_detection_are_those_of_the_results():
     def results(name: str) -> dict:
         path = ROOT / "benchmarks" / "results" / f"intrusion_{name}.json"
@@ -133,7 +150,15 @@ def test_example_of_anomalies_runs(capsys: pytest.CaptureFixture[str]):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["forecast", "anomaly", "intrusion"])
+def test_example_of_language_runs(capsys: pytest.CaptureFixture[str]):
+    runpy.run_path(str(ROOT / "examples" / "language.py"), run_name="__main__")
+    printed = capsys.readouterr().out
+    assert "more probable than its shuffle: True" in printed
+    assert "a branch alone says the same: True" in printed and "bits per char" in printed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["forecast", "anomaly", "intrusion", "language"])
 def test_notebook_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     notebook = json.loads((ROOT / "examples" / f"{name}.ipynb").read_text())
@@ -142,4 +167,4 @@ def test_notebook_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     namespace: dict[str, object] = {}
     for cell in cells:
         exec("".join(cell["source"]), namespace)
-    assert name == "anomaly" or (tmp_path / "co2.safetensors").exists()
+    assert name in ("anomaly", "language") or (tmp_path / "co2.safetensors").exists()

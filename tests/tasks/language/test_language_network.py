@@ -182,6 +182,15 @@ def test_the_adaptive_softmax_adds_up_to_one() -> None:
 # --- streams --------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams of two pieces."""
+    from lstmkit.tasks.language import data
+
+    monkeypatch.setattr(data, "SHORTEST_STREAM", 2)
+
+
+@pytest.mark.usefixtures("short")
 def test_pieces_cover_every_stream_once_and_targets_follow_tokens() -> None:
     tokens = np.arange(1, 1004)
     corpus = Corpus(tokens, 0, 4, 20)
@@ -198,6 +207,7 @@ def test_pieces_cover_every_stream_once_and_targets_follow_tokens() -> None:
     assert not np.array_equal(corpus.cuts(3, 1), corpus.cuts(3, 2))
 
 
+@pytest.mark.usefixtures("short")
 def test_processes_share_the_streams() -> None:
     corpus = Corpus(np.arange(1000), 0, 4, 20)
     whole = list(corpus.batches(0, 0, ALONE))
@@ -207,11 +217,17 @@ def test_processes_share_the_streams() -> None:
         assert torch.equal(one.tokens[:, 1::2], b.tokens)
 
 
-def test_a_short_text_is_read_in_fewer_streams() -> None:
-    assert Corpus(np.arange(100), 0, 20, 20).streams == 2
+def test_a_short_text_is_read_in_fewer_streams_and_more_epochs() -> None:
+    assert Corpus(np.arange(1600), 0, 20, 20).streams == 2
     assert Corpus(np.arange(10), 0, 20, 20).streams == 1
+    course = Course(TIED, Recipe(epochs=3, bptt=20), 0)
+    assert course.planned_epochs(Corpus(np.arange(1600), 0, 2, 20)) == 38  # 1,500 steps of 40
+    assert course.planned_epochs(Corpus(np.arange(10), 0, 2, 20)) == 60
+    assert replace(course, epochs=2).planned_epochs(Corpus(np.arange(10), 0, 2, 20)) == 2
+    assert replace(course, minutes=2).planned_epochs(Corpus(np.arange(10), 0, 2, 20)) is None
 
 
+@pytest.mark.usefixtures("short")
 def test_the_state_is_carried_from_piece_to_piece() -> None:
     model = network(TIED).eval()
     course = Course(TIED, Recipe(), 0)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SHORT = 0.05  # how often a piece is half as long
 SPREAD = 5.0  # standard deviation of a piece's length, in tokens
 FEWEST = 5  # tokens of a piece, before its length is fitted
-SHORTEST_STREAM = 2  # pieces that a stream has at least; shorter texts are read in fewer streams
+SHORTEST_STREAM = 40  # pieces that a stream has at least; shorter texts are read in fewer streams
 
 
 class Batch(NamedTuple):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 EMA = 0.99  # of the exponential average, kept at a step
 NON_MONOTONE = 5  # epochs that NT-ASGD waits
 VALID_STREAMS, VALID_PIECE = 16, 128  # how the validation text is read
+FEWEST_STEPS, MOST_EPOCHS = 1500, 60  # of a short text
 NARROW = 128  # cells for which one thread is enough
 
 
@@ -98,7 +99,7 @@ class Course:
 
         r = self.recipe
         return training.TrainingPlan(
-            epochs=self.epochs or (None if self.minutes else r.epochs),
+            epochs=self.planned_epochs(corpus),
             minutes=self.minutes,
             steps_per_epoch=corpus.pieces,
             learning_rate=r.learning_rate,
@@ -116,6 +117,14 @@ class Course:
             log_dir=self.log_dir,
             identity=self.identity(corpus, valid),
         )
+
+    def planned_epochs(self, corpus: Corpus) -> int | None:
+        """As many as are asked for, or none where minutes are; else the recipe's, and of a short
+        text so many more that there are steps to learn in."""
+        if self.epochs or self.minutes:
+            return self.epochs
+        enough = min(MOST_EPOCHS, math.ceil(FEWEST_STEPS / corpus.pieces))
+        return max(self.recipe.epochs, enough)
 
     def plan_threads(self) -> int | None:
         """CPU threads: as many as are asked for, one where more do not pay, else all."""

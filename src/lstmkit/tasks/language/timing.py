@@ -36,7 +36,7 @@ def expectations(course: Course, corpus: Corpus) -> list[str]:
     lines = [f"{_layers(course.shape)}, {size:,} weights"]
     if course.minutes and not course.epochs:
         return [*lines, f"training for {course.minutes:g} minutes"]
-    epochs = course.epochs or course.recipe.epochs
+    epochs = course.planned_epochs(corpus) or 1
     tokens = len(corpus.tokens) * epochs
     steps = corpus.pieces * epochs
     layers = len(course.shape.hidden)
