@@ -4,8 +4,8 @@
     python benchmarks/accuracy/language_characters.py FOLDER --set wikitext-2 --options "minutes=20"
 
 FOLDER holds tinyshakespeare.txt.gz and wikitext-2/{train,valid,test}.txt.gz. Tiny Shakespeare has
-no official test text: the last tenth, by position, is scored, as char-rnn and nanoGPT do. They choose
-the best step by that same tenth; here the epoch is chosen by the last twentieth of the rest, which
+no official test text: the last tenth, by position, is scored, as char-rnn and nanoGPT do. They
+choose the best step by that same tenth; here the epoch is chosen by the last twentieth of the rest, which
 is not learnt from. WikiText-2 has its official splits and is taken as bytes, `<unk>` and all: do
 not compare it with the raw text's figures.
 
