@@ -5,9 +5,9 @@
 
 FOLDER holds tinyshakespeare.txt.gz and wikitext-2/{train,valid,test}.txt.gz. Tiny Shakespeare has
 no official test text: the last tenth, by position, is scored, as char-rnn and nanoGPT do. They
-choose the best step by that same tenth; here the epoch is chosen by the last twentieth of the rest, which
-is not learnt from. WikiText-2 has its official splits and is taken as bytes, `<unk>` and all: do
-not compare it with the raw text's figures.
+choose the best step by that same tenth; here the epoch is chosen by the last twentieth of the rest,
+which is not learnt from. WikiText-2 has its official splits and is taken as bytes, `<unk>` and all:
+do not compare it with the raw text's figures.
 
 Published, nats a character of that tenth (github.com/karpathy/nanoGPT, README): a Transformer of
 10.7 M weights after 3 minutes of an A100 1.4697, one of 0.8 M after 3 minutes of a CPU 1.88.
