@@ -212,6 +212,33 @@ def test_after_a_crash_no_alert_is_missed_or_told_twice(lstmkit, model, log, tmp
     assert out.read_text() == whole
 
 
+def test_stopped_amid_flows_it_keeps_the_state_before_them(
+    lstmkit, model, log, tmp_path, monkeypatch
+):
+    """Ctrl-C comes when some of the flows were taken in, and some alerts told."""
+    from lstmkit.tasks.intrusion.stream import IntrusionStream
+
+    whole = lstmkit("stream", model, log, "--quiet").stdout
+    text, growing = attacked(), tmp_path / "now.log"
+    state, out = tmp_path / "s", tmp_path / "alerts.jsonl"
+    words = ["--follow", growing, "--once", "--state", state, "--alerts", out, "--quiet"]
+    growing.write_text(HEADER + "".join(text[:150]))
+    lstmkit("stream", model, *words)
+    feed = IntrusionStream.feed
+
+    def stopped(self, flows):
+        list(feed(self, flows))
+        raise KeyboardInterrupt
+
+    growing.write_text(HEADER + "".join(text[:400]))
+    with monkeypatch.context() as patch:
+        patch.setattr(IntrusionStream, "feed", stopped)
+        assert lstmkit("stream", model, *words).exit_code != 0
+    growing.write_text(HEADER + "".join(text))
+    lstmkit("stream", model, *words)
+    assert out.read_text() == whole
+
+
 @pytest.mark.slow
 def test_kill_9_again_and_again(lstmkit, model, log, tmp_path):
     whole = lstmkit("stream", model, log, "--quiet").stdout

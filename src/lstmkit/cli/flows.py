@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -43,10 +44,12 @@ def run(
         if follow is not None:
             source = followed(follow, format or _format(follow, stream), stream, once, console)
         else:
-            source = read(data, format, console)
-        for flows in source:
-            for alert in stream.feed(flows):
-                sink.tell(alert)
+            source = ((flows, None) for flows in read(data, format, console))
+        for flows, place in source:
+            with keeper.amid():
+                for alert in stream.feed(flows):
+                    sink.tell(alert)
+                stream.place = place or stream.place
             keeper.now_and_then()
     console.say(f"{stream.read:,} flows, {stream.told:,} alerts, {stream.suppressed:,} suppressed")
 
@@ -78,8 +81,10 @@ def read(data: str, format: str | None, console: Console) -> Iterator[Any]:
         console.say(f"{reading.refused:,} records refused")
 
 
-def followed(path: str, format: str, stream: Any, once: bool, console: Console) -> Iterator[Any]:
-    """The flows of a log as it grows; `stream.place` is where they stand."""
+def followed(
+    path: str, format: str, stream: Any, once: bool, console: Console
+) -> Iterator[tuple[Any, Any]]:
+    """The flows of a log as it grows, and the place behind them; begins at `stream.place`."""
     from lstmkit.readers.flows import Follower
     from lstmkit.readers.flows.files import decoder
 
@@ -91,16 +96,16 @@ def followed(path: str, format: str, stream: Any, once: bool, console: Console) 
             for note in follower.notes:
                 console.note(note)
             follower.notes = []
-            stream.place = follower.place()
+            found = flows, follower.place()
             if len(flows):
                 idle = 0
-                yield flows
+                yield found
                 continue
             idle += 1
             if once and idle > 2:  # a rotation is seen at the second look
                 return
             if not once:
-                yield flows
+                yield found
                 time.sleep(PAUSE)
     finally:
         follower.close()
@@ -109,10 +114,15 @@ def followed(path: str, format: str, stream: Any, once: bool, console: Console) 
 
 
 class Keeper:
-    """The state in its file: read at the beginning, written now and then and at the end."""
+    """The state in its file: read at the beginning, written now and then and at the end.
+
+    Attributes:
+        whole: whether the state is that of a place between flows; stopped amid some, what was
+            written last stays.
+    """
 
     def __init__(self, stream: Any, path: str | None) -> None:
-        self.stream, self.path = stream, path
+        self.stream, self.path, self.whole = stream, path, True
         self.restored = path is not None and Path(path).exists()
         if self.restored:
             stream.read_state(path)
@@ -127,12 +137,19 @@ class Keeper:
         took = time.monotonic() - began
         self.due = time.monotonic() + max(SAVE_EVERY, SAVE_SHARE * took)
 
+    @contextmanager
+    def amid(self) -> Iterator[None]:
+        """Inside, the state is on its way from one place to the next."""
+        self.whole = False
+        yield
+        self.whole = True
+
     def __enter__(self) -> Keeper:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         stopped = kind is None or issubclass(kind, (KeyboardInterrupt, BrokenPipeError))
-        if self.path is not None and stopped:
+        if self.path is not None and stopped and self.whole:
             self.stream.write_state(self.path)
 
 
