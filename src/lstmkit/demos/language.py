@@ -19,7 +19,7 @@ MODEL = {"width": 320, "layers": 1, "embedding": 48, "dropout_between": 0.0, "dr
 RECIPE = {"batch_size": 24, "bptt": 64, "learning_rate": 8e-3}
 PROMPTS = ("def read(self, ", "class ", "    for name in ")
 CHOICE = {"temperature": 0.5, "top_p": 0.95}
-SHOWN = 160  # characters
+SHOWN = 400  # characters
 
 
 def modules() -> list[Path]:
@@ -87,4 +87,4 @@ def run(folder: Path, console: Console, seed: int, epochs: int | None) -> dict[s
 def write(model: Any, prompt: str, seed: int) -> str:
     """What follows a prompt after a new line, up to its last whole line."""
     text = "".join(model.generate("\n" + prompt, SHOWN, seed=seed, **CHOICE))
-    return text[: text.rfind("\n")] if "\n" in text else text
+    return text[: text.rfind("\n")].rstrip() if "\n" in text else text

@@ -146,6 +146,8 @@ def test_sizes_are_those_that_the_papers_name() -> None:
     assert shapes.shape("word", "small", 10_000).hidden == (200, 200)
     assert shapes.shape("word", "small", 80_000).cutoffs == (3200, 16000)
     assert not shapes.shape("word", "small", 80_000, softmax="full").cutoffs
+    narrow = shapes.shape("word", "small", 80_000, width=8)  # 8 / 4 / 4 is no vector
+    assert narrow.cutoffs == (3200,)
     assert shapes.shape("char", "tiny", 60, width=9, layers=3).hidden == (9, 9, 9)
 
 

@@ -198,7 +198,10 @@ def shape(
         wide = hidden[-1]
     adaptive = softmax == "adaptive" or (softmax == "auto" and symbols >= ADAPTIVE_FROM)
     ends = sorted({max(1, round(share * symbols)) for share in CUTOFFS}) if adaptive else []
-    cutoffs = tuple(end for end in ends if end < symbols)
+    clusters = 0  # none without a vector
+    while hidden[-1] // DIVISOR ** (clusters + 1) > 0:
+        clusters += 1
+    cutoffs = tuple(end for end in ends if end < symbols)[:clusters]
     return Shape(symbols, wide if embedding is None else embedding, hidden, cutoffs)
 
 

@@ -35,7 +35,7 @@ def expectations(course: Course, corpus: Corpus) -> list[str]:
     size = sum(p.numel() for p in course.network().parameters())
     lines = [f"{_layers(course.shape)}, {size:,} weights"]
     if course.minutes and not course.epochs:
-        return [*lines, f"training for {course.minutes:g} minutes"]
+        return [*lines, f"training for {course.minutes:.3g} minutes"]
     epochs = course.planned_epochs(corpus) or 1
     tokens = len(corpus.tokens) * epochs
     steps = corpus.pieces * epochs
