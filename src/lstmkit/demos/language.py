@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 LEARNT = 1_500_000  # characters to learn from, and
 HELD = 60_000  # to choose by, and as many again to score: whole modules, chosen by name
-SECONDS = 55.0  # of training
 MODEL = {"width": 320, "layers": 1, "embedding": 48, "dropout_between": 0.0, "dropout_output": 0.0}
 RECIPE = {"batch_size": 24, "bptt": 64, "learning_rate": 8e-3}
 PROMPTS = ("def read(self, ", "class ", "    for name in ")
@@ -58,8 +57,7 @@ def run(folder: Path, console: Console, seed: int, epochs: int | None) -> dict[s
         path.write_text(text, "utf-8")
     train, validation, test = map(str, paths)
     console.say(f"The source of Python's standard library, {LEARNT:,} characters of it: {train}")
-    length: dict[str, Any] = {"minutes": SECONDS / 60} if epochs is None else {"epochs": epochs}
-    given: dict[str, Any] = {**MODEL, **RECIPE, **length}
+    given: dict[str, Any] = {**MODEL, **RECIPE, "epochs": epochs or 1}
     model = LanguageModel(validation=validation, test=test, seed=seed, **given)
     model.fit(train, callbacks=[Notes(model, console), RichProgress(quiet=console.quiet)])
     report = model.report_

@@ -122,6 +122,7 @@ def test_dynamic_evaluation_follows_the_text_and_leaves_the_model(
     report = words.evaluate(path, dynamic=True)
     assert report.metrics["perplexity"] < 0.9 * plain.metrics["perplexity"]
     assert report.baselines["not_adapted"] == plain.metrics
+    assert plain.memory_worth and report.memory_worth is None
     assert words.evaluate(path).metrics == plain.metrics
 
 

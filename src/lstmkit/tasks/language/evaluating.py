@@ -90,13 +90,17 @@ def report(
     facts: dict[str, Any],
     dynamic: np.ndarray | None = None,
 ) -> Report:
-    """The scores of a text; `baselines` and `dynamic` are log-probabilities (N,) of its tokens."""
+    """The scores of a text; `baselines` and `dynamic` are log-probabilities (N,) of its tokens.
+
+    What memory is worth is not told of a model that adapts: without memory it would not be the same
+    model.
+    """
     kind = tokenizer.kind
     found = log_probs(model, text.tokens, tokenizer.start)
     if dynamic is not None:
         baselines = {"not_adapted": found, **baselines}
         found = dynamic
-    reset = memoryless(model, text.tokens, tokenizer.start)
+    reset = memoryless(model, text.tokens, tokenizer.start) if dynamic is None else None
     data: dict[str, Any] = {"tokens": len(found), "kind": kind}
     if kind != "byte":
         data["characters"] = text.counts.characters
@@ -109,5 +113,5 @@ def report(
         data,
         facts,
         intervals={"perplexity": interval(found)},
-        memory_worth=metrics(reset, text, kind),
+        memory_worth=None if reset is None else metrics(reset, text, kind),
     )
